@@ -177,8 +177,8 @@ type Store interface {
 	// EventSpan returns the number of the last event that was forgotten, and the last
 	// number that was given: the events that are kept lie between.
 	EventSpan() (forgotten, last uint64, err error)
-	// EventsBefore returns the number of the last event that was logged before a time,
-	// by the clock of its record; at least the last forgotten one.
+	// EventsBefore returns the last number before the first event that was logged at a time
+	// or later, by the clock of its record; at least the last forgotten one.
 	EventsBefore(t time.Time) (uint64, error)
 	// Note puts an event into the log that no change of the store makes. It is durable
 	// when Note returns. Of the event, the type, client, message, state, reason,

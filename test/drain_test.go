@@ -5,6 +5,8 @@ package test
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -85,4 +87,30 @@ func TestTerminatedUnderLoadLosesNothing(t *testing.T) {
 		})
 	}
 	t.Logf("%d messages accepted under load, all of them acked", len(accepted))
+}
+
+// A log that nobody reads, as of a log driver that hangs, holds up no caller and not the
+// end of the process.
+func TestNothingWaitsForALogThatNobodyReads(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "log")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(pipe, os.O_RDWR, 0) // without it the gateway would wait for a reader
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s := serveUnder(t, []string{"sh", "-c", `log=$1; shift; exec "$@" 2>"$log"`, "sh", pipe}, "", t.TempDir(), "--http-access-log")
+	s.http.Timeout = 10 * time.Second
+	for range 1000 { // a pipe holds some 300 of their lines
+		s.get("/v1/clients")
+	}
+	if a := s.push("d", "?on_unknown=queue", "x"); a.code != 202 {
+		t.Errorf("a push got %d, want 202", a.code)
+	}
+	s.signal(t, syscall.SIGTERM)
+	if code := s.exit(t, 30*time.Second); code != 0 {
+		t.Errorf("exit code %d after SIGTERM, want 0", code)
+	}
 }

@@ -72,7 +72,8 @@ type App struct {
 	now   func() time.Time // the clock of all parts: time.Now outside of tests
 	jumps clockWatch
 
-	opened   cleanups // closes the parts, in the reverse order of open
+	opened   cleanups      // closes the parts, in the reverse order of open
+	patience time.Duration // that the parts have to close, at least
 	draining chan struct{}
 	drainNow func()
 	serving  sync.WaitGroup
@@ -84,7 +85,8 @@ type App struct {
 func New(cfg *config.Config, log *slog.Logger) (*App, error) { return newApp(cfg, log, time.Now) }
 
 func newApp(cfg *config.Config, log *slog.Logger, now func() time.Time) (*App, error) {
-	a := &App{cfg: cfg, log: log, now: now, draining: make(chan struct{}), failed: make(chan error, 2)}
+	a := &App{cfg: cfg, log: log, now: now, draining: make(chan struct{}), failed: make(chan error, 2), patience: 5 * time.Second}
+	a.opened.addQuiet("listeners", a.serving.Wait)
 	a.watchClock() // the first look; the next one compares with it
 	if cfg.MaySimulate() {
 		a.simulatedToken = simulator.NewToken()
@@ -343,9 +345,11 @@ func (a *App) Stop(ctx context.Context) error {
 	}
 	a.log.Info("drained", "callers_answered", callers.Answered, "callers_refused", callers.Refused,
 		"devices_closed", a.tcp.Stats().Closed[protocol.ReasonShutdown])
-	err := a.opened.run()
-	a.serving.Wait()
-	return err
+	left := a.patience
+	if end, ok := ctx.Deadline(); ok {
+		left = max(left, time.Until(end))
+	}
+	return a.opened.runWithin(left)
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -363,7 +367,8 @@ func sleep(ctx context.Context, d time.Duration) {
 // Run serves until ctx ends, then stops. It writes the addresses and first commands
 // to out. `longwire serve` consists of Run.
 func Run(ctx context.Context, cfg *config.Config, out io.Writer) error {
-	log := newLogger(cfg)
+	log, lines := newLogger(cfg)
+	defer lines.Close()
 	slog.SetDefault(log)
 	a, err := New(cfg, log)
 	if err != nil {

@@ -3,7 +3,11 @@ package app
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/longwire/longwire/internal/config"
 )
 
 func TestCleanupsRunInReverse(t *testing.T) {
@@ -25,4 +29,27 @@ func TestCleanupsRunInReverse(t *testing.T) {
 	if err := c.run(); err != nil || len(got) != 3 {
 		t.Errorf("the second run takes steps: %q, %v", got, err)
 	}
+}
+
+// A part that does not close, as the store on a disk that hangs, does not keep the process.
+func TestAPartThatHangsHoldsUpNoEnd(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	cfg.Drain.Timeout = config.Duration(time.Millisecond)
+	a := start(t, cfg)
+	a.patience = time.Millisecond
+	held, ended := make(chan struct{}), make(chan struct{})
+	a.opened.addQuiet("disk", func() { <-held })
+	a.opened = append(cleanups{{"last", func() error { close(ended); return nil }}}, a.opened...)
+	stopped := make(chan error, 1)
+	go func() { stopped <- a.Stop(t.Context()) }()
+	select {
+	case err := <-stopped:
+		if err == nil || !strings.Contains(err.Error(), "close the disk") {
+			t.Errorf("stopped with %v, want an error that names the part", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the end waits for the part")
+	}
+	close(held)
+	<-ended // the directory is in use until then
 }

@@ -16,16 +16,21 @@ import (
 )
 
 // newLogger writes to standard error: text for people on a terminal, JSON for
-// machines.
-func newLogger(cfg *config.Config) *slog.Logger {
+// machines. The caller closes the writer at the end.
+func newLogger(cfg *config.Config) (*slog.Logger, *logWriter) {
 	var level slog.Level
 	level.UnmarshalText([]byte(cfg.Log.Level)) // validated; the zero level is info
-	opts := &slog.HandlerOptions{Level: level}
 	text := cfg.Log.Format == "text" || cfg.Log.Format == "auto" && term.IsTerminal(int(os.Stderr.Fd()))
-	if text {
-		return slog.New(slog.NewTextHandler(os.Stderr, opts))
+	handler := func(w io.Writer) slog.Handler {
+		if text {
+			return slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})
+		}
+		return newJSONHandler(w, level)
 	}
-	return slog.New(newJSONHandler(os.Stderr, opts.Level))
+	w := newLogWriter(os.Stderr, func(out io.Writer, lost int) {
+		slog.New(handler(out)).Error("the log took no lines for a time; some are lost", "lost", lost)
+	})
+	return slog.New(handler(w)), w
 }
 
 // newJSONHandler writes lines of JSON to w. Durations have their unit, as in text:

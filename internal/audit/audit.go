@@ -174,7 +174,11 @@ func (l *Log) Lost() uint64 {
 	return l.lost.Load()
 }
 
-// Close writes the queued entries, syncs them and ends the log.
+// closePatience bounds the wait of Close for a file that takes nothing.
+const closePatience = 5 * time.Second
+
+// Close writes the queued entries, syncs them and ends the log. Entries that cannot be
+// written in time are lost, which is an error.
 func (l *Log) Close() error {
 	if l == nil {
 		return nil
@@ -183,8 +187,19 @@ func (l *Log) Close() error {
 		close(l.queue)
 		close(l.ended)
 	})
-	l.done.Wait()
-	return l.out.close()
+	closed := make(chan error, 1)
+	go func() {
+		l.done.Wait()
+		closed <- l.out.close()
+	}()
+	late := time.NewTimer(closePatience)
+	defer late.Stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-late.C:
+		return fmt.Errorf("the file takes no entries; the last %d and those being written may be lost", len(l.queue))
+	}
 }
 
 // complainEvery bounds how often a loss is logged.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -272,4 +273,36 @@ func TestASlowDiskHoldsNobodyUp(t *testing.T) {
 	if d.most < flushAt || d.most > flushAt+1000 {
 		t.Errorf("up to %d bytes were gathered, want no more than %d and a line", d.most, flushAt)
 	}
+}
+
+// heldWriter takes entries and never has them on the disk.
+type heldWriter struct {
+	held chan struct{}
+}
+
+func (w *heldWriter) write(Entry)  {}
+func (w *heldWriter) full() bool   { return true }
+func (w *heldWriter) flush() error { <-w.held; return nil }
+func (w *heldWriter) sync() error  { <-w.held; return nil }
+func (w *heldWriter) close() error { return nil }
+
+// TestADiskThatHangsHoldsUpNoEnd: a process that stops does not wait for it for ever.
+func TestADiskThatHangsHoldsUpNoEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &heldWriter{held: make(chan struct{})}
+		l := newLog(w, true, slog.New(slog.DiscardHandler))
+		l.start()
+		l.Record(push("a"))
+		l.Record(push("b"))
+		synctest.Wait()
+		release := time.AfterFunc(time.Minute, func() { close(w.held) })
+		begun := time.Now()
+		err := l.Close()
+		if waited := time.Since(begun); err == nil || waited >= time.Minute {
+			t.Errorf("after %v: %v, want an error sooner", waited, err)
+		}
+		if release.Stop() {
+			close(w.held)
+		}
+	})
 }

@@ -58,6 +58,7 @@ func (w *fileWriter) open() error {
 		return err
 	}
 	w.use(f)
+	w.torn = endsTorn(w.path)
 	return nil
 }
 
@@ -65,6 +66,23 @@ func (w *fileWriter) use(f file) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.file, w.named, w.torn = f, false, false
+}
+
+// endsTorn reports whether a file ends in the middle of a line: the disk was full, or the
+// machine lost its power. A file that cannot be read, and a pipe, are taken for whole.
+func endsTorn(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var last [1]byte
+	_, err = f.ReadAt(last[:], info.Size()-1)
+	return err == nil && last[0] != '\n'
 }
 
 func (w *fileWriter) write(e Entry) {

@@ -85,6 +85,27 @@ func TestRecentEntriesOutliveARestart(t *testing.T) {
 	}
 }
 
+// TestAnEntryBehindATornLineIsWhole: a start continues on a line of its own.
+func TestAnEntryBehindATornLineIsWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(path, []byte(`{"time":"2027-01-15T08:00:00Z","msg":"push","aud`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 2 {
+		l, _ := begin(t, path)
+		l.Record(entryAt(n))
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, _ := begin(t, path)
+	defer l.Close()
+	list, _ := l.Recent(Query{Limit: 10})
+	if got := targets(list); got != "c-1 c-0" {
+		t.Errorf("the next start has the entries %q, want both", got)
+	}
+}
+
 // TestRecentIsBounded: up to ten thousand entries, the newest ones, also from a larger file.
 // When the list is full, a tenth gives way at once.
 func TestRecentIsBounded(t *testing.T) {

@@ -103,8 +103,9 @@ func Open(o Options) (*Engine, error) {
 		return nil, errors.Join(err, e.Close())
 	}
 	if o.SweepEvery > 0 {
-		e.wg.Add(1)
+		e.wg.Add(2)
 		go e.runDriver()
+		go e.runWatch()
 	}
 	return e, nil
 }

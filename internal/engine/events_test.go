@@ -90,3 +90,47 @@ func TestEventsBeyondTheirShareGoBeforeMessages(t *testing.T) {
 	}
 	verifyView(t, e)
 }
+
+// The driver removes no uplink and no event of the right time after the clock was behind,
+// as that of a machine that learns the time over the network.
+func TestNothingGoesEarlyAfterTheClockWasBehind(t *testing.T) {
+	o := powerOptions(vfs.NewMem())
+	right := time.Now()
+	now := right
+	o.Now, o.SweepEvery = func() time.Time { return now }, -1
+	e := openTest(t, o)
+	sweep := func(to time.Time) {
+		t.Helper()
+		now = to
+		if err := e.sweep(now, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add := func() {
+		t.Helper()
+		if _, err := e.AppendUplink(t.Context(), gateway.Uplink{Client: "a", At: now, Payload: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(uplinks, events int) {
+		t.Helper()
+		p, err := e.Uplinks("a", 0, 10)
+		if err != nil || len(p.Items) != uplinks {
+			t.Errorf("%d uplinks are left, %v, want %d", len(p.Items), err, uplinks)
+		}
+		list, _, err := e.Events(0, 10, nil)
+		if err != nil || len(list) != events {
+			t.Errorf("%d events are left, %v, want %d", len(list), err, events)
+		}
+	}
+	add()
+	sweep(right)
+	sweep(time.Unix(5, 0))
+	add()
+	sweep(time.Unix(6, 0))
+	sweep(right.Add(time.Second))
+	want(2, 2)
+	sweep(right.Add(8 * 24 * time.Hour))
+	want(0, 0)
+	verifyView(t, e)
+}

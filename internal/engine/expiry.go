@@ -7,6 +7,7 @@ import (
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 const (
@@ -24,8 +25,8 @@ const (
 type sweeper struct {
 	client   gateway.ClientID // walk over the clients: the last one looked at
 	nextWalk time.Time        // by the real clock
-	uplink   uint64           // uplinks up to here are of a clock that was ahead
-	event    uint64           // events up to here are of a clock that was ahead
+	uplink   state.Ahead
+	event    state.Ahead
 }
 
 // runDriver sweeps at intervals, until Close.
@@ -40,9 +41,6 @@ func (e *Engine) runDriver() {
 			return
 		case <-tick.C:
 		}
-		e.checkDirectory()
-		e.checkDisk()
-		e.checkStuck()
 		if e.failure.Load() != nil {
 			continue
 		}
@@ -56,6 +54,24 @@ func (e *Engine) runDriver() {
 			}
 			trimmed = time.Now()
 		}
+	}
+}
+
+// runWatch looks at the disk at intervals, until Close. It is beside the driver, whose
+// sweep waits for the disk and may have a million messages to end.
+func (e *Engine) runWatch() {
+	defer e.wg.Done()
+	tick := time.NewTicker(e.opt.SweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-tick.C:
+		}
+		e.checkStuck()
+		e.checkDirectory()
+		e.checkDisk()
 	}
 }
 
@@ -157,7 +173,6 @@ func (e *Engine) unseenClients(v *view, now time.Time) ([]record.Event, error) {
 	e.sweeper.client = last
 	if last == "" { // the walk is at its end
 		e.sweeper.nextWalk = time.Now().Add(forgetEvery)
-		e.sweeper.uplink, e.sweeper.event = 0, 0 // the clock may have reached them
 	}
 	return events, err
 }

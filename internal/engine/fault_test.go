@@ -308,3 +308,29 @@ func TestNobodyWaitsForADiskThatTakesNothing(t *testing.T) {
 	}
 	verifyView(t, e)
 }
+
+// Callers are also answered while a sweep waits for such a disk.
+func TestNobodyWaitsForASweepThatWaitsForTheDisk(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	fs := &faultFS{FS: disk, fault: fault{file: "table", op: "write", mode: "full"}}
+	o := powerOptions(fs)
+	o.MemTableBytes, o.SweepEvery = 32<<10, time.Millisecond
+	e := openTest(t, o)
+	accept(t, e, "a")
+	e.sweepMu.Lock() // as a sweep does that waits
+	defer e.sweepMu.Unlock()
+	fs.armed.Store(true)
+	defer fs.armed.Store(false) // else Close waits too
+
+	const callers = 64
+	var answered atomic.Int64
+	for range callers {
+		m := message("a")
+		m.Payload = make([]byte, 8<<10)
+		go func() {
+			_, _ = e.Accept(context.Background(), m)
+			answered.Add(1)
+		}()
+	}
+	eventually(t, "every caller to be answered", func() bool { return answered.Load() == callers })
+}

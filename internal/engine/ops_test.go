@@ -620,6 +620,40 @@ func TestDirectoryThatIsMovedAway(t *testing.T) {
 	}
 }
 
+// Without LOCK another process can open the directory: the one that has lost it accepts
+// nothing more, or messages of one of them would be lost.
+func TestTheLockIsRemoved(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	o := Options{FS: disk.OwnersFS(), Dir: dir, SweepEvery: time.Millisecond}
+	first := openTest(t, o)
+	accept(t, first, "a")
+	if err := os.Remove(filepath.Join(dir, "LOCK")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the first process to refuse messages", func() bool { return first.Health() != nil })
+
+	other := o
+	other.Dir = dir + ".link" // one process takes a path once
+	if err := os.Symlink(dir, other.Dir); err != nil {
+		t.Skip(err)
+	}
+	second := openTest(t, other)
+	accept(t, second, "a")
+	if _, err := first.Accept(context.Background(), message("a")); gateway.CodeOf(err) != gateway.CodeUnavailable {
+		t.Errorf("a message to the first process is answered with %v", err)
+	}
+	_ = first.Close()
+	accept(t, second, "a")
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	third := openTest(t, o)
+	if got := third.Stats().Messages; got != 3 {
+		t.Errorf("%d messages are stored, want the 3 that were accepted", got)
+	}
+	verifyView(t, third)
+}
+
 // compactionFS counts the tables that compactions make.
 type compactionFS struct {
 	vfs.FS

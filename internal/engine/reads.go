@@ -100,7 +100,7 @@ func (e *Engine) EventSpan() (forgotten, last uint64, err error) {
 	return forgotten, last, err
 }
 
-// EventsBefore returns the last number of an event from before a time.
+// EventsBefore returns the last number before the first event from a time or later.
 func (e *Engine) EventsBefore(t time.Time) (uint64, error) {
 	return read(e, func(v *view) (uint64, error) { return v.EventsBefore(t) })
 }

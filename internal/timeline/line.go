@@ -2,10 +2,15 @@ package timeline
 
 import (
 	"math/bits"
+	"time"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/protocol"
 )
+
+// clockSkew is by how much an entry may be older than the one before it because their
+// sources read the clock at other places.
+const clockSkew = time.Second
 
 // line has the last entries of one client, in a ring. Its shard's mutex guards it.
 type line struct {
@@ -67,7 +72,9 @@ func (l *line) push(e entry, x *extra) {
 	default:
 		l.drop()
 	}
-	e.at = max(e.at, l.newest) // the clocks of its sources are read at other places
+	if l.newest-e.at < int64(clockSkew) {
+		e.at = max(e.at, l.newest)
+	} // else the clock was set back
 	l.newest = e.at
 	if x != nil {
 		e.flags |= flagExtra

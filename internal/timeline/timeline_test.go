@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -100,6 +101,26 @@ func TestHeartbeatsAreCountedAndAMissedOneIsAnEntry(t *testing.T) {
 	e := b.Read("a").Entries[1]
 	if !e.At.Equal(began.Add(time.Second)) || !e.Until.Equal(began.Add(5*time.Second)) {
 		t.Errorf("heartbeats from %v to %v, want the first and the last one", e.At, e.Until)
+	}
+}
+
+// Entries have the times of the clock, in order, until it is set back.
+func TestEntriesFollowAClockThatIsSetBack(t *testing.T) {
+	b := newBook(t, Config{})
+	at := func(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
+	hour := int(time.Hour / time.Millisecond)
+	for _, ms := range []int{0, 900, 850, 900 - hour, 950 - hour} {
+		f := frame("a", protocol.FrameData, 0)
+		f.At = at(ms)
+		b.Frame(f)
+	}
+	var got []time.Time
+	for _, e := range b.Read("a").Entries {
+		got = append(got, e.At)
+	}
+	want := []time.Time{at(0), at(900), at(900), at(900 - hour), at(950 - hour)}
+	if !slices.EqualFunc(got, want, time.Time.Equal) {
+		t.Errorf("entries are of %v, want %v", got, want)
 	}
 }
 

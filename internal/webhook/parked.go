@@ -101,7 +101,7 @@ func (e *endpoint) parkLocked(l *lane, it *item, fails int, now time.Time) {
 	if p := e.parked[l.key]; p != nil {
 		e.leaveScanLocked(p)
 	}
-	next := now.Add(backoff(fails)).Truncate(time.Second).Add(time.Second) // one scan serves those of a second
+	next := nextTry(now, fails)
 	e.parked[l.key] = &parking{First: it.event.Seq, Fails: fails, Since: since, Next: next}
 	e.touched[l.key] = true
 	e.changed = true
@@ -109,6 +109,14 @@ func (e *endpoint) parkLocked(l *lane, it *item, fails int, now time.Time) {
 		e.scanAt = next
 	}
 	e.wakeLocked(next)
+}
+
+// nextTry returns when a client is tried again after n failures in a row: at the end of a
+// second, because one scan serves all clients of a second. A step of the wall clock does
+// not change how long that is: a truncated time would have lost its monotonic reading.
+func nextTry(now time.Time, n int) time.Time {
+	next := now.Add(backoff(n))
+	return next.Add(time.Second - time.Duration(next.Nanosecond()))
 }
 
 // leaveScanLocked takes a client out of the scan under way.

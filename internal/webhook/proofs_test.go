@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/clocktest"
 	"github.com/longwire/longwire/internal/engine/memstore"
 )
 
@@ -204,4 +205,16 @@ func TestALongBacklogIsSentFromTheLog(t *testing.T) {
 			w.Errorf("it took %v, and %v alone for the requests of a client", took, least)
 		}
 	})
+}
+
+// The pause of a parked client is the same although the wall clock is set.
+func TestThePauseOfAParkedClientDoesNotNoticeAStep(t *testing.T) {
+	for _, step := range []time.Duration{-time.Hour, time.Hour} {
+		var clock clocktest.Clock
+		next := nextTry(clock.Now(), parkAfter)
+		clock.Step(step)
+		if wait := next.Sub(clock.Now()); wait < 20*time.Second || wait > 40*time.Second {
+			t.Errorf("after a step by %v the client is tried in %v, want about 30 s", step, wait)
+		}
+	}
 }

@@ -30,7 +30,7 @@ const (
 type MarkWriter struct {
 	// Floor is the highest number that other starts have reserved. Fixed.
 	Floor Numbers
-	held  os.FileInfo // of MARK; nil on a file system in memory. Fixed
+	held  []heldFile // MARK and LOCK; none on a file system in memory. Fixed
 	// current returns the database that is written; its logs are listed in MARK.
 	current func() *Database
 
@@ -68,8 +68,18 @@ func Hold(o *Options, now time.Time, current func() *Database) (*MarkWriter, err
 		return nil, errors.Join(err, file.f.Close())
 	}
 	k.allow(m.Reserved)
-	k.held, _ = o.stat(nameMark)
+	for _, name := range []string{nameMark, nameLock} {
+		if info, err := o.stat(name); err == nil && info != nil {
+			k.held = append(k.held, heldFile{name, info})
+		}
+	}
 	return k, nil
+}
+
+// heldFile is a file of the directory that this process has open.
+type heldFile struct {
+	name string
+	info os.FileInfo
 }
 
 // stat returns the facts of a file of the operating system, nil on a file system in memory.
@@ -80,12 +90,15 @@ func (o *Options) stat(name string) (os.FileInfo, error) {
 	return os.Stat(o.path(name))
 }
 
-// Lost returns an error if the directory was moved, removed or replaced since Hold. Writes
-// to open files still succeed then, but no later start finds them.
+// Lost returns an error if the directory was moved, removed or replaced since Hold, or LOCK
+// was. Writes to open files still succeed then, but no later start finds them; and without
+// LOCK another process may write to the store.
 func (k *MarkWriter) Lost(o *Options) error {
-	info, err := o.stat(nameMark)
-	if errors.Is(err, os.ErrNotExist) || err == nil && k.held != nil && !os.SameFile(info, k.held) {
-		return fmt.Errorf("data directory %s was moved, removed or replaced: %s is not the file that this process holds; put the directory back, or start again", o.Dir, o.path(nameMark))
+	for _, f := range k.held {
+		info, err := o.stat(f.name)
+		if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(info, f.info) {
+			return fmt.Errorf("data directory %s was moved, removed or replaced: %s is not the file that this process holds; put the directory back, or start again", o.Dir, o.path(f.name))
+		}
 	}
 	return nil // other errors of the disk show at the next write
 }

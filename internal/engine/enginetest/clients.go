@@ -219,6 +219,32 @@ var clientTests = []test{
 			h.Errorf("disconnected: last seen at %v, want %v", got, h.clock.Now())
 		}
 	}},
+	{name: "events from a time on are found although the clock was set back", run: func(h *harness) {
+		right := h.clock.Now()
+		for range 20 {
+			h.register("a")
+			h.clock.advance(time.Minute)
+		}
+		h.clock.advance(-365 * 24 * time.Hour)
+		for range 5 {
+			h.register("a")
+		}
+		h.clock.advance(365 * 24 * time.Hour)
+		h.register("a")
+		last, err := h.store.EventsBefore(right.Add(10 * time.Minute))
+		h.must(err)
+		events, _, err := h.store.Events(last, 1000, nil)
+		h.must(err)
+		registered := 0
+		for _, e := range events {
+			if e.Type == gateway.EventClientConnected || e.Type == gateway.EventClientReplaced {
+				registered++
+			}
+		}
+		if registered != 10+5+1 {
+			h.Errorf("%d registrations from the tenth minute on, want 16", registered)
+		}
+	}},
 	{name: "a connected client is not forgotten, however far the clock is set forwards", run: func(h *harness) {
 		h.register("a")
 		h.advance(3 * 365 * 24 * time.Hour)

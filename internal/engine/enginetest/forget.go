@@ -190,4 +190,45 @@ var forgetTests = []test{
 			h.register("c")
 		}
 	}},
+	{name: "a message keeps its recipients, also those forgotten long before its end", run: func(h *harness) {
+		h.register("a", "b", "c")
+		h.disconnect("a", gateway.ReasonShutdown)
+		var ids []gateway.MessageID
+		for _, to := range []gateway.Audience{{Client: "b"}, {Clients: []gateway.ClientID{"a", "b"}}, {All: true}} {
+			a := h.to(to, "x")
+			a.ExpiresAt = a.CreatedAt.Add(gateway.MaxTTL)
+			ids = append(ids, h.accept(a).ID)
+		}
+		_, err := h.store.ForgetClient(ctx, "b", h.clock.Now())
+		h.must(err)
+		later := h.accept(h.to(gateway.Audience{All: true}, "y"))
+		h.advance(gateway.MaxTTL + 10*24*time.Hour) // at once: a step of the clock, or a long stop
+		check := func(gone int) {
+			h.Helper()
+			for i, id := range ids {
+				if i < gone {
+					_, err := h.store.Message(id)
+					h.wantCode(err, gateway.CodeMessageNotFound)
+					continue
+				}
+				m := h.message(id)
+				page, err := h.store.Deliveries(gateway.DeliveryQuery{Message: id})
+				h.must(err)
+				got := map[gateway.ClientID]gateway.State{}
+				for _, d := range page.Items {
+					got[d.Client] = d.State
+				}
+				if len(got) != m.Counts.Total || got["b"] != gateway.Canceled || h.delivery(id, "b").State != gateway.Canceled {
+					h.Errorf("message %d has %d recipients, the list has %v", i, m.Counts.Total, got)
+				}
+			}
+		}
+		check(1) // it ended when b was forgotten
+		h.advance(6 * 24 * time.Hour)
+		check(1)
+		h.advance(2 * 24 * time.Hour)
+		check(len(ids))
+		_, err = h.store.Message(later.ID)
+		h.wantCode(err, gateway.CodeMessageNotFound)
+	}},
 }

@@ -258,7 +258,7 @@ func (n *node) sweep() []record.Event {
 	case 2:
 		events, err = v.OldKeys(now.Add(-time.Second), most)
 	case 3:
-		events, _, err = v.OldUplinks(0, now, now.Add(-5*time.Second), most)
+		events, _, err = v.OldUplinks(state.Ahead{}, now, now.Add(-5*time.Second), most)
 	case 4:
 		events, _, err = v.UnseenClients("", now.Add(-time.Second), now, 100, most)
 	case 5:

@@ -132,12 +132,15 @@ func (s *Store) EventSpan() (forgotten, last uint64, err error) {
 	return s.told.forgotten, s.told.last, nil
 }
 
-// EventsBefore returns the number of the last event from before a time.
+// EventsBefore returns the last number before the first event from a time or later.
 func (s *Store) EventsBefore(t time.Time) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := &s.told
-	n, _ := slices.BinarySearchFunc(l.kept, t, func(e loggedEvent, t time.Time) int { return e.logged.Compare(t) })
+	n := slices.IndexFunc(l.kept, func(e loggedEvent) bool { return !e.logged.Before(t) }) // the clock may have been set back
+	if n < 0 {
+		n = len(l.kept)
+	}
 	if n == 0 {
 		return l.forgotten, nil
 	}

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -346,6 +347,25 @@ func (m *Machine) removeClient(e *record.RemoveClient, r *Result) error {
 	return m.dropClient(c, at)
 }
 
+// forgottenRow describes a client that was forgotten.
+type forgottenRow struct {
+	seq gateway.Seq // of the last message by then; 0 in rows of earlier versions, which are empty
+}
+
+func (r forgottenRow) encode() []byte { return record.PutUint(nil, uint64(r.seq)) }
+
+func decodeForgotten(k, v []byte) (r forgottenRow, err error) {
+	if len(v) == 0 {
+		return r, nil
+	}
+	d := record.Decoder{Rest: v}
+	r.seq = gateway.Seq(d.Uint())
+	if err = d.End(); err != nil {
+		err = &record.CorruptError{Key: bytes.Clone(k), Cause: err}
+	}
+	return r, err
+}
+
 // dropClient removes the rows of a client that is offline and has nothing queued. Its
 // ordinal keeps its name while messages may refer to it, and its uplinks stay until
 // their time is over.
@@ -364,7 +384,7 @@ func (m *Machine) dropClient(c *client, at int64) error {
 	}
 	a.clients--
 	m.touchAccount(a)
-	m.set(forgottenKey(at, c.ord), nil)
+	m.set(forgottenKey(at, c.ord), forgottenRow{m.State.Seq}.encode())
 	c.gone = true
 	delete(m.clients, c.id)
 	m.State.Clients--

@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -249,7 +250,7 @@ func FuzzDecodeEvents(f *testing.F) {
 
 // sweep removes what OldEvents finds, as the driver does, and wants the numbers of the
 // rows that are left.
-func (w *world) sweep(after uint64, now time.Time, max int, left ...uint64) (ahead uint64) {
+func (w *world) sweep(after Ahead, now time.Time, max int, left ...uint64) (ahead Ahead) {
 	w.Helper()
 	events, ahead, err := w.view().OldEvents(after, now, max)
 	if err != nil {
@@ -280,32 +281,33 @@ func TestEventsAreForgotten(t *testing.T) {
 		w.at = begun.Add(time.Duration(i) * time.Minute)
 		w.record(1, 11, w.register("a"))
 	}
-	w.sweep(0, begun.Add(59*time.Minute), 9, 1, 2, 3, 4, 5)
-	w.sweep(0, begun.Add(61*time.Minute), 9, 3, 4, 5)
+	w.sweep(Ahead{}, begun.Add(59*time.Minute), 9, 1, 2, 3, 4, 5)
+	w.sweep(Ahead{}, begun.Add(61*time.Minute), 9, 3, 4, 5)
 
 	w.at = begun.AddDate(3, 0, 0) // by a clock that was ahead
 	w.record(1, 11, w.register("a"), w.register("b"))
 	w.at = begun.Add(5 * time.Minute)
 	w.record(1, 11, w.register("b"))
-	w.sweep(0, begun.Add(64*time.Minute), 9, 6, 7, 8)
-	if ahead := w.sweep(0, begun.Add(64*time.Minute), 9, 6, 7, 8); ahead != 6 {
-		t.Errorf("the walk goes on behind %d, want 6", ahead)
+	w.sweep(Ahead{}, begun.Add(64*time.Minute), 9, 6, 7, 8)
+	ahead := w.sweep(Ahead{}, begun.Add(64*time.Minute), 9, 6, 7, 8)
+	if ahead.Through != 6 {
+		t.Errorf("the walk goes on behind %d, want 6", ahead.Through)
 	}
-	w.sweep(6, begun.Add(65*time.Minute), 9)
+	w.sweep(ahead, begun.Add(65*time.Minute), 9)
 
 	for range 3 {
 		w.record(1, 11, w.register("a"))
 	}
 	bounds.MaxEventBytes = w.Machine.State.eventBytes/3 + 1
 	w.record(1, 11, &record.Bounded{Bounds: bounds})
-	w.sweep(99, w.at, 9, 11)
+	w.sweep(Ahead{Through: 99, until: math.MaxInt64}, w.at, 9, 11)
 	for range 40 {
 		w.record(1, 11, w.register("a"))
 	}
-	if w.sweep(0, w.at, 1, rangeOf(27, 51)...); w.Machine.State.eventBytes <= bounds.MaxEventBytes {
+	if w.sweep(Ahead{}, w.at, 1, rangeOf(27, 51)...); w.Machine.State.eventBytes <= bounds.MaxEventBytes {
 		t.Error("one event of the log has removed all rows that are due")
 	}
-	w.sweep(0, w.at, 9, 51)
+	w.sweep(Ahead{}, w.at, 9, 51)
 }
 
 func rangeOf(from, to uint64) (all []uint64) {
@@ -313,4 +315,83 @@ func rangeOf(from, to uint64) (all []uint64) {
 		all = append(all, n)
 	}
 	return all
+}
+
+// A walk by a clock that was behind does not say which rows are old by the right one.
+func TestEventsStayAlthoughTheClockWasBehind(t *testing.T) {
+	w := newWorld(t)
+	bounds := record.DefaultBounds()
+	bounds.EventAge = time.Hour
+	w.record(1, 11, &record.Bounded{Bounds: bounds}, w.register("a"))
+	right := w.at
+	w.at = time.Unix(5, 0)
+	w.record(1, 11, w.register("a"))
+	ahead := w.sweep(Ahead{}, time.Unix(6, 0), 9, 1, 2)
+	if ahead.Through != 1 {
+		t.Errorf("the walk goes on behind %d, want 1", ahead.Through)
+	}
+	w.sweep(ahead, right, 9, 1, 2)
+	w.sweep(ahead, right.Add(time.Hour), 9)
+}
+
+// What is read from a time on misses no event, also if the clock was behind in between.
+func TestEventsFromATimeOnAfterTheClockWasBehind(t *testing.T) {
+	w := newWorld(t)
+	right := w.at
+	want := func(at time.Time, last uint64) {
+		t.Helper()
+		if got, err := w.view().EventsBefore(at); err != nil || got != last {
+			t.Errorf("before %v the last event is %d, %v, want %d", at.Sub(right), got, err, last)
+		}
+	}
+	add := func(at time.Time) {
+		w.at = at
+		w.record(1, 11, w.register("a"))
+	}
+	for i := range 8 {
+		add(right.Add(time.Duration(i) * time.Minute)) // 1 to 8
+	}
+	w.Machine.State.Raise(record.Numbers{Event: 1 << 40}) // as a start does
+	jump := w.Machine.State.Event
+	add(time.Unix(5, 0))
+	add(time.Unix(65, 0))
+	for i := range 8 {
+		add(right.Add(time.Duration(10+i) * time.Minute))
+	}
+	want(right.Add(5*time.Minute), 5)
+	want(right.Add(7*time.Minute), 7)
+	want(right.Add(9*time.Minute), jump+2)
+	want(right.Add(12*time.Minute), jump+4)
+	want(time.Unix(60, 0), 0)
+	want(right.Add(time.Hour), jump+10)
+
+	for i := range 3 * maxSetBack {
+		add(right.Add(time.Duration(-i) * time.Hour))
+	}
+	state := w.Machine.State
+	if again, err := decodeState(state.encode()); err != nil || again != state || state.setBack[maxSetBack-1] != state.Event {
+		t.Errorf("%+v is read as %+v, %v", state, again, err)
+	}
+}
+
+// A clock that was never set shows a time from which no retention can be taken: nothing
+// is due then.
+func TestNothingIsDueBefore1970(t *testing.T) {
+	w := newWorld(t)
+	to := gateway.Audience{Client: "a"}
+	done, open := w.accept("m1", to), w.accept("m2", to)
+	done.IdempotencyKey = "k"
+	w.record(1, 11, w.register("a"), w.register("b"), &record.RemoveClient{Client: "b", At: w.at},
+		done, open, w.settle("m1", "a", gateway.Acked, ""))
+	v, before := w.view(), time.Unix(-1, 0)
+	for what, find := range map[string]func() ([]record.Event, error){
+		"messages that are due":  func() ([]record.Event, error) { return v.DueMessages(before, 9) },
+		"messages to be removed": func() ([]record.Event, error) { return v.OldMessages(before, 9) },
+		"keys":                   func() ([]record.Event, error) { return v.OldKeys(before, 9) },
+		"ordinals":               func() ([]record.Event, error) { return v.OldOrdinals(before, 9) },
+	} {
+		if events, err := find(); err != nil || len(events) > 0 {
+			t.Errorf("%s: %v, %v", what, events, err)
+		}
+	}
 }

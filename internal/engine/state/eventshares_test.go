@@ -143,3 +143,19 @@ func TestAStateBeforeTheSharesIsRead(t *testing.T) {
 		t.Errorf("%+v, %v; want %+v", old, err, want)
 	}
 }
+
+// The row of a forgotten client of an earlier version is empty.
+func TestARowOfAForgottenClientIsRead(t *testing.T) {
+	k := forgottenKey(5, 6)
+	for _, want := range []forgottenRow{{}, {seq: 1 << 40}} {
+		if got, err := decodeForgotten(k, want.encode()); err != nil || got != want {
+			t.Errorf("%+v, %v; want %+v", got, err, want)
+		}
+	}
+	if got, err := decodeForgotten(k, nil); err != nil || got.seq != 0 {
+		t.Errorf("an empty row: %+v, %v", got, err)
+	}
+	if _, err := decodeForgotten(k, []byte{1, 2}); err == nil {
+		t.Error("a row with more than a number is read")
+	}
+}

@@ -23,7 +23,7 @@ import (
 //	A <account>                clients and uplinks that are counted for a key or tenant (accountRow)
 //	n <ord>                    deliveries queued for it alone: count and bytes; absent = none
 //	f <ord>                    empty: that queue is full
-//	z <time> <ord>             empty: the client was forgotten then
+//	z <time> <ord>             the client was forgotten then (forgottenRow)
 //	o <chunk>                  bitmap: known clients
 //	i <era u64> <chunk>        bitmap: clients that are connected to the writer of this era
 //	g <name> <chunk>           bitmap: members of a group

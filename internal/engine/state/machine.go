@@ -172,7 +172,8 @@ type Applied struct {
 // Finish completes the record, which has the position pos.
 func (m *Machine) Finish(pos uint64) (a Applied, err error) {
 	r := m.record
-	m.State.Pos, m.State.At = pos, r.At
+	m.State.Pos = pos
+	m.State.follow(r.At)
 	m.noteWriter(r)
 	m.flush()
 	m.evict()

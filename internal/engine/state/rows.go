@@ -2,6 +2,8 @@ package state
 
 import (
 	"cmp"
+	"slices"
+	"time"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
@@ -25,10 +27,31 @@ type Standing struct {
 	epoch       uint64 // highest one of a forgotten client
 	uplinkBytes int64  // of the rows of uplinks, keys and values
 	written     hourly // events
+	// setBack has the first number of an event behind each of the last times that the
+	// clock was set back, rising; 0 = none.
+	setBack [maxSetBack]uint64
 	// Sum is the running checksum behind Pos, Agreed the one behind the last position
 	// that is a multiple of 256, for nodes to compare; see Machine.seal.
 	Sum    uint64
 	Agreed Agreement
+}
+
+// maxSetBack bounds the times that the clock was set back which are remembered.
+const maxSetBack = 8
+
+// clockSkew is by how much the clocks of records may differ without a step.
+const clockSkew = int64(time.Second)
+
+// follow notes the time of a record, whose events have the next numbers.
+func (r *Standing) follow(at int64) {
+	if at < r.At-clockSkew {
+		kept := slices.DeleteFunc(r.setBack[:], func(n uint64) bool { return n <= r.EventsGone+1 || n == r.Event+1 })
+		if len(kept) == maxSetBack {
+			kept = slices.Delete(kept, 0, 1)
+		}
+		r.setBack[len(kept)] = r.Event + 1
+	}
+	r.At = at
 }
 
 // Agreement is a checksum that all states of one log have at one position.
@@ -60,12 +83,18 @@ func (r *Standing) encode() []byte {
 		uint64(r.written.hour), uint64(r.written.bytes)} {
 		b = record.PutUint(b, v)
 	}
+	for _, n := range r.setBack { // older rows end before them
+		if n == 0 {
+			break
+		}
+		b = record.PutUint(b, n)
+	}
 	return record.PutSum(keyState, b)
 }
 
 func decodeState(v []byte) (r Standing, err error) {
 	d := record.Open(keyState, v)
-	var n [stateValues]uint64
+	var n [stateValues + maxSetBack]uint64
 	count := 0
 	for ; len(d.Rest) > 0 && count < len(n); count++ {
 		n[count] = d.Uint()
@@ -73,13 +102,14 @@ func decodeState(v []byte) (r Standing, err error) {
 	if err := d.End(); err != nil {
 		return r, err
 	}
-	switch count {
-	case stateValues, stateValues - 2: // of a state before the shares of the event log
+	switch {
+	case count >= stateValues, count == stateValues-2: // of a state before the shares of the event log
 		r = Standing{Pos: n[0], At: int64(n[1]), Seq: gateway.Seq(n[2]), Useq: n[3], Event: n[4], nextOrdinal: record.Ordinal(n[5]), era: n[6],
 			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10]), eventBytes: int64(n[11]), EventsGone: n[12],
 			Sum: n[13], Agreed: Agreement{n[14], n[15]}, epoch: n[16], uplinkBytes: int64(n[17]),
 			written: hourly{int64(n[18]), int64(n[19])}}
-	case oldStateValues: // the incarnations of the writer become eras that are over; n[2] was a number within one
+		copy(r.setBack[:], n[stateValues:])
+	case count == oldStateValues: // the incarnations of the writer become eras that are over; n[2] was a number within one
 		r = Standing{Pos: n[0], era: n[1], At: int64(n[3]), Seq: gateway.Seq(n[4]), Useq: n[5], nextOrdinal: record.Ordinal(n[6]),
 			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10])}
 	default:
@@ -88,7 +118,7 @@ func decodeState(v []byte) (r Standing, err error) {
 	return r, err
 }
 
-// Numbers of values in the row of the state, now and up to format 3.
+// Numbers of values in the row of the state, without setBack and up to format 3.
 const (
 	stateValues    = 20
 	oldStateValues = 11

@@ -58,30 +58,43 @@ func (v *View) eventRow(number uint64) (key []byte, err error) {
 // EventSpan returns the last number that was forgotten and the last one given.
 func (v *View) EventSpan() (forgotten, last uint64) { return v.State.EventsGone, v.State.Event }
 
-// EventsBefore returns the last number of an event whose record is from before a time.
-// It halves the range of numbers, because the times of records rise but for a clock
-// that was set back.
+// EventsBefore returns the last number before the first event whose record is from a time
+// or later. After a step of the clock back, events behind it may be older.
 func (v *View) EventsBefore(t time.Time) (uint64, error) {
-	lo, hi := v.State.EventsGone, v.State.Event // the answer is in [lo, hi]
+	from := v.State.EventsGone
+	for _, n := range v.State.setBack {
+		if n <= from+1 {
+			continue
+		}
+		if last, found, err := v.eventsBefore(t, from, n-1); found || err != nil {
+			return last, err
+		}
+		from = n - 1
+	}
+	last, _, err := v.eventsBefore(t, from, v.State.Event)
+	return last, err
+}
+
+// eventsBefore is EventsBefore among the numbers above from, up to top. found reports
+// whether there is such an event. It halves the range, because the times of these records
+// rise.
+func (v *View) eventsBefore(t time.Time, from, top uint64) (last uint64, found bool, err error) {
+	lo, hi := from, top // the answer is in [lo, hi]
 	for lo < hi {
 		mid := lo + (hi-lo+1)/2
 		key, at, err := v.eventTime(mid)
 		switch {
 		case err != nil:
-			return 0, err
-		case key == 0: // no row at mid or behind it
+			return 0, false, err
+		case key == 0 || key > top: // no row at mid or behind it
 			hi = mid - 1
 		case at < t.UnixNano():
-			if key > mid {
-				lo = min(key, hi)
-			} else {
-				lo = mid
-			}
+			lo = max(mid, min(key, hi))
 		default:
-			hi = min(key, mid) - 1
+			hi, found = min(key, mid)-1, true
 		}
 	}
-	return max(lo, v.State.EventsGone), nil
+	return max(lo, from), found, nil
 }
 
 // eventTime returns first number and time of the row that has a number, or else of the
