@@ -72,6 +72,7 @@ async function logout(g) {
 
 async function wrong(g) {
   await visit(g, '#/clients', async (page) => {
+    await page.getByText('docker compose exec longwire /longwire keys create').waitFor(); // the image has no PATH to it
     for (const key of ['ｌｗｋ＿ａｂｃ', 'schlüssel', 'a\u200bb', 'lwk_none']) {
       await page.getByText('does not know this key').waitFor({ state: 'detached' });
       await login(page, key);
