@@ -1,6 +1,7 @@
 // Sessions: the login lies over an open dialog and has the focus, every tab knows who the
 // reader is now, and nobody is told that they are logged out while they are not.
 import assert from 'node:assert/strict';
+import { device } from './device.mjs';
 import { api, gateway } from './gateway.mjs';
 import { login, noFindings, visit } from './page.mjs';
 import { play } from './stage.mjs';
@@ -9,6 +10,7 @@ const expected = [/ 40[13] /, /ERR_FAILED/];
 let g;
 await play([
   ['a session that ends under a dialog', async () => under((g = await gateway('keyed', { admin: true })))],
+  ['a stream that goes on with another key', () => stream(g)],
   ['two tabs', () => tabs(g)],
   ['a log-out that fails', () => logout(g)],
   ['keys that are none, and a browser without cookies', () => wrong(g)],
@@ -31,6 +33,24 @@ async function under(g) {
     assert.equal(await name.inputValue(), 'half a na');
     await page.keyboard.type('me'); // the focus is where it was
     assert.equal(await name.inputValue(), 'half a name');
+  }, { expected });
+}
+
+async function stream(g) {
+  const meter = await device(g, 'meter');
+  const brief = await api(g, 'POST', '/v1/keys', { name: 'brief', scopes: ['admin'] });
+  await visit(g, '#/clients/meter', async (page) => {
+    await login(page, brief.secret);
+    await page.getByRole('button', { name: 'live' }).waitFor();
+    const refused = page.waitForResponse((response) => response.url().includes('follow=true') && response.status() === 401);
+    await api(g, 'DELETE', '/v1/keys/' + brief.id);
+    await refused;
+    await login(page, g.key);
+    await page.getByRole('button', { name: 'live' }).waitFor();
+    await page.mouse.move(1, 1); // under the pointer nothing moves
+    meter.send('21.5');
+    await page.locator('.live li', { hasText: '↑' }).first().waitFor();
+    assert.equal(await page.getByRole('alert').count(), 0);
   }, { expected });
 }
 

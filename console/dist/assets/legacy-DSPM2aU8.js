@@ -1,0 +1,1 @@
+import{Ft as e}from"./index-yZj7Uv0T.js";e();
