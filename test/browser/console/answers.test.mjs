@@ -13,6 +13,7 @@ await play([
   ['a queue longer than a page', () => longQueue(g)],
   ['what is gone', () => gone(g)],
   ['a stream that is refused', () => refused(g)],
+  ['more new lines than a page keeps', () => manyLines(g)],
   ['an event and a key by their ids', () => byId(g)],
   ['a field and the address', () => field(g)],
   ['a number that moves while it is typed', () => moving(g), 90],
@@ -66,6 +67,24 @@ async function refused(g) {
     await page.getByText('client is not a client id').first().waitFor();
     assert.equal(await page.getByText('Nothing has happened yet').count(), 0);
   }, { expected: [/ 400 /] });
+}
+
+// Under the pointer nothing moves, and the page still says how much is new.
+async function manyLines(g) {
+  const meter = await device(g, 'meter-2');
+  await visit(g, '#/events', async (page) => {
+    await page.getByRole('button', { name: 'live' }).waitFor();
+    await page.locator('.live li').first().hover();
+    for (let i = 0; i < 700; i++) {
+      meter.send('reading ' + i);
+      if (i % 50 === 0) await new Promise((done) => setTimeout(done, 100)); // as fast as a page paints
+    }
+    await until('they are stored', async () => (await api(g, 'GET', '/v1/uplinks?client=meter-2&limit=1000')).items.length === 700);
+    const newer = page.getByRole('button', { name: /new line/ });
+    await until('the page says that more than it keeps is new', async () => /^500 /.test(await newer.innerText({ timeout: 5000 })));
+    await newer.click();
+    await page.getByText('reading 699').waitFor();
+  });
 }
 
 async function byId(g) {

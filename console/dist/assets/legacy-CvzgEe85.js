@@ -1,0 +1,1 @@
+import{Ft as e}from"./index-DLYgy2DL.js";e();

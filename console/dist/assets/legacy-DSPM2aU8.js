@@ -1,1 +1,0 @@
-import{Ft as e}from"./index-yZj7Uv0T.js";e();
