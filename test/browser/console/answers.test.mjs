@@ -147,6 +147,11 @@ async function narrow(g) {
     await visit(g, '#/' + hash, async (page) => {
       await page.locator(ready).first().waitFor();
       await fits(page, hash);
+      const actions = page.locator('.actions');
+      if (await actions.count()) {
+        const [sentence, buttons] = [await page.locator('.why').boundingBox(), await actions.boundingBox()];
+        assert.ok(sentence.y < buttons.y, 'the sentence comes behind the buttons');
+      }
     }, { expected: [/ 404 /], options: { viewport: { width: 320, height: 640 } } });
   }
 }

@@ -1,1 +1,0 @@
-import{Ft as e}from"./index-DLYgy2DL.js";e();
