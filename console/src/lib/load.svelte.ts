@@ -7,6 +7,18 @@ import { now } from './clock.ts'
 /** How long an answer may take, in ms. A later one counts as none. */
 const patience = 30_000
 
+/** Asks each ms milliseconds while the page is visible, but not while an answer is under way. Returns what ends it. */
+export function every(ms: number, ask: (signal: AbortSignal) => Promise<unknown>): () => void {
+  let busy = false
+  const timer = setInterval(async () => {
+    if (busy || document.visibilityState !== 'visible') return
+    busy = true
+    await ask(AbortSignal.timeout(patience)).catch(() => {}) // the next time may be better
+    busy = false
+  }, ms)
+  return () => clearInterval(timer)
+}
+
 export class Loaded<T> {
   data = $state.raw<T | null>(null)
   failure = $state.raw<Failure | null>(null)

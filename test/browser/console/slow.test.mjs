@@ -12,6 +12,7 @@ import { pause, play, work } from './stage.mjs';
 let g;
 await play([
   ['answers later than the next question', async () => late((g = await gateway('open')))],
+  ['answers that do not come', () => never(g), 90],
   ['the focus of a button', () => focus(g)],
   ['a reader who has gone on', () => gone(g)],
   ['a token that comes late', async () => token(await listed())],
@@ -42,6 +43,21 @@ async function late(g) {
     await page.goto(`${g.http}/console/#/overview`);
     await page.getByText('Online now').first().waitFor();
   });
+}
+
+// No page piles questions up: the way may come back after an hour.
+async function never(g) {
+  await api(g, 'POST', '/v1/clients/lamp/messages', { text: 'on' });
+  for (const [hash, path] of [['#/messages', '/v1/messages'], ['#/uplinks', '/v1/uplinks'], ['#/clients', '/v1/clients'], ['#/webhooks', '/v1/webhooks']]) {
+    await visit(g, hash, async (page) => {
+      await page.getByRole('heading', { level: 1 }).waitFor();
+      await page.waitForLoadState('networkidle');
+      let asked = 0;
+      await page.route('**/v1/**', (route) => (asked += new URL(route.request().url()).pathname === path ? 1 : 0));
+      await pause(11_000);
+      assert.equal(asked, 1, `${hash} asks again before it has an answer`);
+    });
+  }
 }
 
 async function focus(g) {
