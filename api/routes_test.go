@@ -106,8 +106,16 @@ func TestDescriptionSaysWhatSwaggerCannot(t *testing.T) {
 	if push.Responses.Value("404").Value.Content["application/problem+json"] == nil {
 		t.Error("404 is not problem+json")
 	}
-	if example := push.RequestBody.Value.Content["application/json"].Example; example == nil {
-		t.Error("the push has no example that works when it is sent")
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			if op.RequestBody == nil {
+				continue
+			}
+			// A page derives a body with every member, which selects nothing or is refused.
+			if body := op.RequestBody.Value.Content["application/json"]; body != nil && body.Example == nil {
+				t.Errorf("%s %s has no example that works when it is sent", method, path)
+			}
+		}
 	}
 }
 

@@ -51,7 +51,8 @@ type Config struct {
 
 	// OnConnect is called when the gateway has accepted the registration.
 	// OnDisconnect is called when a connection has ended or failed; the next
-	// attempt follows after retry. Run waits for both. Either may be nil.
+	// attempt follows after retry. Run waits for both, so one that calls Send does it
+	// in a goroutine of its own. Either may be nil.
 	OnConnect    func(protocol.Registered)
 	OnDisconnect func(why protocol.Close, retry time.Duration)
 

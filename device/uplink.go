@@ -39,7 +39,8 @@ type uplink struct {
 // Send passes payload to the gateway. It returns nil if and only if the gateway
 // has acked it with ok, which means that it is stored. Uplinks are sent in the
 // order of the calls; unacked ones are sent again after a reconnect. payload must
-// not change before Send returns. If ctx ends first, the payload may or may not
+// not change before Send returns. Send waits while the device is not connected, and
+// also when Run has returned: give it a ctx that ends. If ctx ends first, the payload may or may not
 // arrive. Errors: ErrQueueFull, *RejectedError, protocol.ErrTooLarge, ctx's.
 func (c *Client) Send(ctx context.Context, payload []byte) error {
 	u := &uplink{payload: payload, done: make(chan error, 1)}

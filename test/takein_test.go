@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The Python program of docs/guide/take-in.md keeps every reading once while it and
@@ -64,6 +65,22 @@ func TestTheGuidesBackendKeepsEveryReading(t *testing.T) {
 	<-first.ended
 	second := serve(t, "", data)
 	send(second, "3", "4") // the device saw no ack of 3
-	start(second)
+	backend = start(second)
 	want("the others are kept once", "meter 1 reading-1", "meter 2 reading-2", "meter 3 reading-3", "meter 4 reading-4")
+
+	backend.cmd.Process.Kill()
+	<-backend.ended
+	// The cursor is none of another store: to ask again and again would miss all of its readings.
+	backend = start(serve(t, "", t.TempDir()))
+	waitWithin(t, 10*time.Second, "the backend ends at a cursor of another store", func() bool {
+		select {
+		case <-backend.ended:
+			return true
+		default:
+			return false
+		}
+	})
+	if out := backend.output(); !strings.Contains(out, "no position of this store") {
+		t.Errorf("the backend ends and says %q, want why", out)
+	}
 }

@@ -319,9 +319,14 @@ func (e *environ) uplinksCommand() *cobra.Command {
 			return usagef("--order desc is not for --follow and --after")
 		}
 		t := e.table("SEQ", "CLIENT", "RECEIVED", "PAYLOAD")
-		return show(e, t, api.Uplinks(cmd.Context(), q), func(u client.Uplink) []string {
+		t.live = q.Follow
+		err = show(e, t, api.Uplinks(cmd.Context(), q), func(u client.Uplink) []string {
 			return []string{strconv.FormatUint(u.Seq, 10), u.Client, clock(u.ReceivedAt), clip(u.Display(), 100)}
 		})
+		if q.Follow && cmd.Context().Err() != nil {
+			return nil // an interrupt is the normal end
+		}
+		return err
 	})
 	cmd.Flags().StringVar(&q.Client, "client", "", "only messages from this client")
 	cmd.Flags().Uint64Var(&q.After, "after", 0, "only messages after this sequence")

@@ -39,6 +39,9 @@ func (e *environ) explain(err error) string {
 		}
 		return p.Error()
 	}
+	if errors.Is(err, context.Canceled) {
+		return "interrupted"
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return err.Error() + "; the gateway did not answer in time, so the outcome is unknown"
 	}

@@ -87,6 +87,8 @@ type table struct {
 	heading []string
 	rows    [][]string
 	headed  bool
+	widths  []int
+	live    bool // prints each row at once, for a list that goes on
 }
 
 const tableBlock = 500
@@ -100,14 +102,17 @@ func (t *table) row(cells ...string) {
 		cells[i] = printable(cells[i])
 	}
 	t.rows = append(t.rows, cells)
-	if len(t.rows) == tableBlock {
+	if t.live || len(t.rows) == tableBlock {
 		t.flush()
 	}
 }
 
 // flush prints the held rows. An empty table prints its heading only.
 func (t *table) flush() error {
-	widths := make([]int, len(t.heading))
+	if t.widths == nil || !t.live { // a live row keeps the columns of those above it
+		t.widths = make([]int, len(t.heading))
+	}
+	widths := t.widths
 	for _, r := range append([][]string{t.heading}, t.rows...) {
 		for i, c := range r {
 			widths[i] = max(widths[i], utf8.RuneCountInString(c))

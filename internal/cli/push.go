@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -207,6 +209,9 @@ func (e *environ) runPush(cmd *cobra.Command, f pushFlags, p client.Push) error 
 		m, err = api.Push(cmd.Context(), f.to.Client, p)
 	} else {
 		m, err = api.PushTo(cmd.Context(), f.to, p)
+	}
+	if errors.Is(err, context.Canceled) {
+		return errors.New(`interrupted: the gateway may have the message; "longwire messages ls" shows it`)
 	}
 	if err := e.showMessage(m, err); err != nil {
 		return err

@@ -32,6 +32,12 @@ var examples = map[string]any{
 	"DeviceTokenCreate": map[string]any{"expires_in": "90d", "note": "rack 3"},
 	"TraceStart":        map[string]any{"for": "10m"},
 	"ClientPatch":       map[string]any{"labels": map[string]any{"site": "north"}, "groups": []any{"fleet-a"}},
+	"WebhookCreate":     map[string]any{"url": "http://127.0.0.1:9000/hook", "types": []any{"message.received"}},
+	"WebhookPatch":      map[string]any{"state": "paused"},
+	"WebhookReplay":     map[string]any{"since": "1h"},
+	"ConsumerPut":       map[string]any{"types": []any{"message.received"}, "start": "earliest"},
+	"ConsumerAck":       map[string]any{"through": "1763800000000017", "lease": "XYY6QKUODB3FPSFWHE3KK4FDLB"},
+	"SimulatorPut":      map[string]any{"count": 3, "profile": "mixed"},
 }
 
 // descriptions describe schemas that members refer to. OpenAPI 3.0 ignores a

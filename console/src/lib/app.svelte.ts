@@ -1,7 +1,7 @@
 // What every part of the console shares: language, zone, theme, the clock's beat, the
 // session.
 
-import { call, session, asFailure, type Failure } from './call.ts'
+import { call, session, asFailure, Failure } from './call.ts'
 import { difference, now } from './clock.ts'
 import type { Language, Zone } from './format.ts'
 import type { components } from './schema.d.ts'
@@ -10,6 +10,9 @@ import { en } from '../sentences/en.ts'
 
 export type Whoami = components['schemas']['Session']
 export type Theme = 'system' | 'light' | 'dark'
+
+/** Tells the other tabs of the browser, which have the same cookie, that the session is another. */
+const tabs = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel('longwire.session')
 
 function stored(name: string): string | null {
   try {
@@ -42,6 +45,8 @@ class App {
   who = $state.raw<Whoami | null>(null)
   /** True when a session has ended under an open page: the login comes over the page, which keeps what was typed. */
   ended = $state(false)
+  /** True while something is shown that is shown only once. */
+  secret = $state(false)
   /** Why the gateway does not say it. */
   refused = $state.raw<Failure | null>(null)
   /** When an answer last came, in the server's time. */
@@ -52,6 +57,7 @@ class App {
       if (document.visibilityState === 'visible') this.beat()
     }, 1000)
     document.addEventListener('visibilitychange', () => this.beat())
+    if (tabs) tabs.onmessage = () => void this.whoami()
     session.lost = () => {
       if (this.who) this.ended = true // an open gateway asks for keys once there is one
     }
@@ -97,6 +103,7 @@ class App {
 
   /** Changes a key into a session. The key itself is kept nowhere. */
   async login(key: string): Promise<void> {
+    if (/[^ -~]/.test(key)) throw new Failure(401, null, '', 0) // no header carries it, and no key has it
     session.bearer = key
     try {
       await call({ method: 'POST', path: '/v1/session' })
@@ -104,11 +111,20 @@ class App {
       session.bearer = ''
     }
     await this.whoami()
+    if (this.refused?.status === 401) throw new Failure(403, { type: 'about:blank' as never, title: this.t.loginCookie, status: 403 }, '', 0)
+    tabs?.postMessage('')
   }
 
+  /** Ends the session. Throws a Failure while it may still be there: only the gateway can take the cookie back. */
   async logout(): Promise<void> {
-    await call({ method: 'DELETE', path: '/v1/session' }).catch(() => {})
+    try {
+      await call({ method: 'DELETE', path: '/v1/session' })
+    } catch (error) {
+      if (asFailure(error).status !== 401) throw error
+    }
     this.who = null
+    this.ended = false
+    tabs?.postMessage('')
   }
 
   /** Whether the reader may make calls of a scope. */

@@ -1,4 +1,5 @@
-// One thing that a reader does: it is under way, done, or has failed.
+// One thing that a reader does: it is under way, done, or has failed. Its button is
+// aria-disabled while it is under way: a disabled one would lose the focus.
 
 import { asFailure, type Failure } from './call.ts'
 

@@ -100,6 +100,11 @@ export async function text(call: Call, signal?: AbortSignal): Promise<string> {
   return (await respond(call, signal)).text()
 }
 
+/** Makes one call and returns the bytes of its body. */
+export async function bytes(call: Call, signal?: AbortSignal): Promise<Uint8Array> {
+  return new Uint8Array(await (await respond(call, signal)).arrayBuffer())
+}
+
 async function respond(call: Call, signal?: AbortSignal): Promise<Response> {
   const sent = Date.now()
   const init: RequestInit = { method: call.method ?? 'GET', headers: headers(call), credentials: 'same-origin', cache: 'no-store', redirect: 'error' }

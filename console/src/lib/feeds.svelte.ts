@@ -21,7 +21,7 @@ class Feeds {
   start(): () => void {
     const tabs = new Tabs((may) => {
       this.may = may
-      this.#look()
+      this.look()
     })
     tabs.start()
     return () => tabs.stop()
@@ -29,7 +29,7 @@ class Feeds {
 
   toggle(): void {
     this.paused = !this.paused
-    this.#look()
+    this.look()
   }
 
   /** Reads a stream while the part that asks for it is there. Returns what ends it. */
@@ -50,7 +50,7 @@ class Feeds {
     )
     this.#feeds.add(feed as unknown as Feed<never>)
     this.state = { at: 'paused' }
-    this.#look()
+    this.look()
     return () => {
       feed.stop()
       this.#feeds.delete(feed as unknown as Feed<never>)
@@ -58,7 +58,8 @@ class Feeds {
     }
   }
 
-  #look(): void {
+  /** Starts what may run and does not, such as a stream that the last key could not read. */
+  look(): void {
     for (const feed of this.#feeds) {
       if (this.may && !this.paused) feed.start()
       else feed.stop()

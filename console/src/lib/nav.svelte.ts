@@ -9,8 +9,9 @@ class Nav {
     addEventListener('hashchange', () => (this.route = parse(location.hash)))
   }
 
-  go(to: string): void {
-    location.hash = to
+  /** Goes there, unless the reader has left from meanwhile. */
+  go(to: string, from = this.route): void {
+    if (from === this.route) location.hash = to
   }
 
   /** Changes the query of the shown page without a new entry in the history. */

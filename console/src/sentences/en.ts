@@ -137,7 +137,7 @@ export const en = {
   },
   more: 'More',
   search: 'Find a client, a message, a label',
-  searchHelp: 'An id, id*, msg_…, label=value',
+  searchHelp: 'An id, id*, msg_…, evt_…, key_…, label=value',
   keysHelp: 'Keys',
   keyHelp: [
     ['/', 'find'],
@@ -158,7 +158,7 @@ export const en = {
   clockOff: (d: string) => `Your clock is off by ${d}. Ages are by the gateway's clock.`,
   notFound: 'There is no such page.',
   docs: 'API',
-  newVersion: 'The gateway has a new version of this page.',
+  newVersion: 'The gateway does not answer, or has a new version of this page.',
   reload: 'Reload',
 
   // Feeds
@@ -206,6 +206,7 @@ export const en = {
   loginMake: 'Make a key on the machine of the gateway:',
   loginDocker: 'In Docker:',
   loginWrong: 'The gateway does not know this key, or it has expired.',
+  loginCookie: 'The key is right, but this browser does not keep the cookie of the session.',
   loginNow: 'The gateway needs a key now. What you have typed is kept.',
   loginAgain: 'Your session has ended. What you have typed is kept.',
 
@@ -277,8 +278,8 @@ export const en = {
   cancel: 'Cancel',
   cancelOne: 'Cancel this message',
   cancelOneText: (id: string) => `${id} becomes canceled. If the device has received it, the device may still act on it.`,
-  cancelAll: (n: number) => `Cancel all ${n} shown`,
-  cancelAllText: (id: string, n: number) => `All messages of ${id} up to the newest shown here become canceled: ${count(n, 'message')}. Later ones stay.`,
+  cancelAll: (n: number) => `Cancel all ${n}`,
+  cancelAllText: (id: string, n: number) => `All messages of ${id} up to the newest shown here become canceled, ${count(n, 'message')} now. Later ones stay.`,
   probe: 'Probe',
   probing: 'Asking…',
   probed: {

@@ -124,7 +124,7 @@ export const zh: Sentences = {
   },
   more: '更多',
   search: '查找客户端、消息或标签',
-  searchHelp: 'id、id*、msg_…、标签=值',
+  searchHelp: 'id、id*、msg_…、evt_…、key_…、标签=值',
   keysHelp: '快捷键',
   keyHelp: [
     ['/', '查找'],
@@ -145,7 +145,7 @@ export const zh: Sentences = {
   clockOff: (d) => `你的时钟偏差 ${d}。时长以网关的时钟为准。`,
   notFound: '没有这个页面。',
   docs: 'API',
-  newVersion: '网关上有这个页面的新版本。',
+  newVersion: '网关没有回应，或有这个页面的新版本。',
   reload: '重新加载',
 
   live: '实时',
@@ -190,6 +190,7 @@ export const zh: Sentences = {
   loginMake: '在网关所在的机器上创建密钥：',
   loginDocker: '使用 Docker 时：',
   loginWrong: '网关不认识这个密钥，或者它已过期。',
+  loginCookie: '密钥正确，但此浏览器不保存会话的 Cookie。',
   loginNow: '网关现在需要密钥。你输入的内容都还在。',
   loginAgain: '会话已结束。你输入的内容都还在。',
 
@@ -258,8 +259,8 @@ export const zh: Sentences = {
   cancel: '撤回',
   cancelOne: '撤回这条消息',
   cancelOneText: (id) => `${id} 将变为已撤回。如果设备已经收到，它仍可能执行。`,
-  cancelAll: (count) => `撤回显示的全部 ${n(count)} 条`,
-  cancelAllText: (id, count) => `${id} 的消息中，到这里显示的最新一条为止，共 ${n(count)} 条将变为已撤回。之后的消息保留。`,
+  cancelAll: (count) => `撤回全部 ${n(count)} 条`,
+  cancelAllText: (id, count) => `${id} 的消息中，到这里显示的最新一条为止，现有 ${n(count)} 条将变为已撤回。之后的消息保留。`,
   probe: '探测',
   probing: '正在询问…',
   probed: {

@@ -1,1 +1,0 @@
-import{H as e,Mt as t,Q as n,_t as r,ht as i,it as a,ot as o}from"./index-DG4_kq73.js";var s=o(`<div role="region" tabindex="0" class="svelte-ygh2g5"><!></div>`);function c(o,c){var l=s(),u=r(l);n(u,()=>c.children),t(l),i(()=>e(l,`aria-label`,c.label)),a(o,l)}export{c as t};

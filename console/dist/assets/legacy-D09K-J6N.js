@@ -1,0 +1,1 @@
+import{Ft as e}from"./index-D8-yfIyk.js";e();

@@ -1,1 +1,0 @@
-import{At as e}from"./index-DG4_kq73.js";e();
