@@ -163,7 +163,7 @@ func (s *eventStream) open(ctx context.Context) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	res, err := s.client.http.Do(req)
+	res, err := s.client.do(req)
 	if err != nil {
 		return nil, err
 	}

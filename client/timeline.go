@@ -131,7 +131,7 @@ func (c *Client) followTimeline(ctx context.Context, id string, q TimelineQuery,
 	if err != nil {
 		return err
 	}
-	res, err := c.http.Do(req)
+	res, err := c.do(req)
 	if err != nil {
 		return causeOf(ctx, err)
 	}

@@ -133,6 +133,9 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 		return a, nil, kind
 	}
 	defer res.Body.Close()
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		res.Body = http.NoBody // it is the connection, and neither timeout nor ctx ends a read of it
+	}
 	reply, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	a.Status, a.Duration = res.StatusCode, time.Since(begun)
 	a.Answer = strings.ToValidUTF8(string(reply[:min(len(reply), shownAnswer)]), "\uFFFD")

@@ -228,6 +228,31 @@ func TestAnAnswerWithoutAnEndIsGivenUp(t *testing.T) {
 	}
 }
 
+// An answer 101 leaves the connection open for another protocol. It is a failure at
+// once: no timeout ends a read from such a connection.
+func TestAnEndpointThatSwitchesProtocols(t *testing.T) {
+	leave := make(chan bool)
+	url := onWire(t, func(c net.Conn) {
+		takeRequest(c)
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		<-leave
+	})
+	t.Cleanup(func() { close(leave) })
+	m := onNetwork(t, yes)
+	done := make(chan Attempt, 1)
+	go func() { done <- try(t, m, url) }()
+	select {
+	case a := <-done:
+		if a.Status != 101 || a.Error != "the endpoint has answered 101" {
+			t.Errorf("%d, %q, want a failure", a.Status, a.Error)
+		}
+	case <-time.After(10 * MinTimeout):
+		leave <- true // which ends the request
+		<-done
+		t.Error("a request with a timeout of 1s has not ended after 10s")
+	}
+}
+
 // An answer that comes byte by byte is given up after the timeout, whether it is the
 // header or the body that drips.
 func TestAnAnswerThatDripsIsGivenUp(t *testing.T) {

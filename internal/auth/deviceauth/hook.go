@@ -273,6 +273,9 @@ func (k *hook) roundTrip(ctx context.Context, question []byte) (verdict, error) 
 		return failed, err
 	}
 	defer res.Body.Close()
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		res.Body = http.NoBody // it is the connection, and neither the timeout nor ctx ends a read of it
+	}
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:

@@ -170,6 +170,37 @@ func TestHookThatNeverStopsTalking(t *testing.T) {
 	}
 }
 
+// An answer 101 leaves the connection open for another protocol. It is no answer at once:
+// no timeout ends a read from such a connection.
+func TestHookThatSwitchesProtocols(t *testing.T) {
+	leave := make(chan bool)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		<-leave
+	}))
+	t.Cleanup(s.Close)
+	t.Cleanup(func() { close(leave) })
+	d := open(t, Config{Hook: HookConfig{URL: s.URL, Timeout: time.Second}})
+	done := make(chan bool)
+	go func() {
+		d.wantLater(hello("m", ""), ReasonHookFailed)
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		leave <- true // which ends the request
+		<-done
+		t.Error("a hook with a timeout of 1s has not answered after 10s")
+	}
+}
+
 func TestHookThatDoesNotAnswerInTime(t *testing.T) {
 	s := startService(t, 200, `{"allow":true}`)
 	s.block = make(chan struct{})
