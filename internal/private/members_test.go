@@ -1,0 +1,30 @@
+package private
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestMembersAreReadByTheirNames(t *testing.T) {
+	for text, want := range map[string]string{
+		`{}`: "", ` {"a": {"a": 1, "A": [2]}, "A": null} `: "", `{"a":1,"\u0061":2}`: `"a" is there twice`,
+		`[]`: "not a JSON object", `null`: "not a JSON object", ``: "not a JSON object", `{"a":1`: "EOF", `{"a" 1}`: "colon", `{"a":1,}`: "invalid", `{"a":1]`: "invalid",
+		`{} {}`: "data follows", `{"a":tru}`: "invalid",
+	} {
+		_, err := Members([]byte(text))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+	var v struct {
+		A *int `json:"a"`
+	}
+	for text, want := range map[string]string{
+		`{"a":1}`: "", `{}`: "", `{"A":1}`: `no member "A"`, `{"a":null}`: `"a" is null`, `{"a":1,"b":2}`: `no member "b"`, `{"a":"1"}`: "cannot unmarshal",
+	} {
+		err := Decode([]byte(text), &v, "a")
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
