@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -54,6 +55,20 @@ func Decode(text []byte, v any, names ...string) error {
 		if string(value) == "null" {
 			return fmt.Errorf("the member %q is null", name)
 		}
+	}
+	return json.Unmarshal(text, v)
+}
+
+// Pick reads the members with these names into v, and passes over all others. For
+// encoding/json a member in another case would be one of them.
+func Pick(text []byte, v any, names ...string) error {
+	all, err := Members(text)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return !slices.Contains(names, name) })
+	if text, err = json.Marshal(all); err != nil {
+		return err
 	}
 	return json.Unmarshal(text, v)
 }

@@ -27,4 +27,12 @@ func TestMembersAreReadByTheirNames(t *testing.T) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
 	}
+	for text, want := range map[string]int{`{"a":1,"A":2,"b":3}`: 1, `{"A":2,"a":1}`: 1, `{"A":2}`: 0, `{"a":1,"a":2}`: -1, `{"b":1,"b":2}`: -1} {
+		got := struct {
+			A int `json:"a"`
+		}{}
+		if err := Pick([]byte(text), &got, "a"); (err == nil) != (want >= 0) || err == nil && got.A != want {
+			t.Errorf("%s: %d, %v, want %d", text, got.A, err, want)
+		}
+	}
 }

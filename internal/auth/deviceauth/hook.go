@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/private"
 )
 
 // HookConfig describes the HTTP service that decides about devices. The gateway
@@ -293,19 +294,9 @@ func (k *hook) roundTrip(ctx context.Context, question []byte) (verdict, error) 
 // maxGrant bounds expires_in, so that adding it to a time cannot overflow.
 const maxGrant = 100 * 365 * 24 * time.Hour
 
-// readMember decodes a member into v, and leaves v as it is if there is none.
-func readMember(all map[string]json.RawMessage, name string, v any) error {
-	if all[name] == nil {
-		return nil
-	}
-	return json.Unmarshal(all[name], v)
-}
-
 func readAnswer(b []byte, now time.Time) (verdict, error) {
 	var a Answer
-	var all map[string]json.RawMessage // by their exact names; encoding/json would let ALLOW replace allow
-	err := json.Unmarshal(b, &all)
-	err = errors.Join(err, readMember(all, "allow", &a.Allow), readMember(all, "expires_in", &a.ExpiresIn))
+	err := private.Pick(b, &a, "allow", "expires_in")
 	switch {
 	case err != nil || a.Allow == nil || *a.Allow && a.ExpiresIn != nil && *a.ExpiresIn < 1:
 		return refused(MethodHook, ReasonHookFailed), errors.New(`an answer that is not {"allow":true|false,"expires_in":seconds}, at least 1`)

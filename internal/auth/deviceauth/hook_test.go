@@ -113,6 +113,7 @@ func TestAnAnswerIsReadByItsNames(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	for text, want := range map[string]Reason{
 		`{"allow":true,"ALLOW":false}`: ReasonAccepted, `{"allow":false,"Allow":true}`: ReasonDenied, `{"ALLOW":true}`: ReasonHookFailed,
+		`{"allow":false,"allow":true}`: ReasonHookFailed, `{"allow":true,"expires_in":60,"expires_in":null}`: ReasonHookFailed,
 		`{"allow":null}`: ReasonHookFailed, `{"allow":true,"expires_in":-1}`: ReasonHookFailed, `{"allow":true,"Expires_In":-1}`: ReasonAccepted,
 	} {
 		if v, _ := readAnswer([]byte(text), now); v.reason != want {

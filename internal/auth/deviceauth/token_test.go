@@ -74,6 +74,9 @@ func TestTokenFilesThatAreRefused(t *testing.T) {
 	token := NewToken()
 	for name, c := range map[string]struct{ text, want string }{
 		"no JSON":        {"d " + token, ":1: not a JSON object"},
+		"another case":   {`{"client":"d","SHA256":"` + sum + `"}`, ":1: not a JSON object"},
+		"two clients":    {`{"client":"d","client":"e","sha256":"` + sum + `"}`, ":1: not a JSON object"},
+		"no end":         {`{"client":"d","sha256":"` + sum + `","expires_at":null}`, ":1: not a JSON object"},
 		"unknown member": {`{"client":"d","sha256":"` + sum + `","expires":1}`, ":1: not a JSON object"},
 		"two on a line":  {good + good, ":1: not a JSON object"},
 		"the token":      {good + "\n" + `{"client":"d","sha256":"` + token + `"}`, ":2: sha256 is not"},
