@@ -118,9 +118,30 @@ func (q *query) since(name string, now time.Time) time.Time {
 	return t
 }
 
-// timeBefore reads a time, or a duration that counts back from now. For any other text it
-// returns the fault.
+// firstTime and lastTime are the range of the times that select. Nothing has happened
+// before the one or after the other, so they stand for all times there. Such a time can be
+// the zero time, which means that none is given, or overflow nanoseconds since 1970.
+var (
+	firstTime = time.Unix(0, 0)
+	lastTime  = time.Date(2262, time.January, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// timeBefore reads a time, or a duration that counts back from now. It is from firstTime
+// to lastTime. For any other text timeBefore returns the fault.
 func timeBefore(text string, now time.Time) (t time.Time, wrong string) {
+	if t, wrong = readTime(text, now); wrong != "" {
+		return t, wrong
+	}
+	switch {
+	case t.Before(firstTime):
+		return firstTime, ""
+	case t.After(lastTime):
+		return lastTime, ""
+	}
+	return t, ""
+}
+
+func readTime(text string, now time.Time) (t time.Time, wrong string) {
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t, ""
 	}
