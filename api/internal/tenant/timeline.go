@@ -21,7 +21,7 @@ func (v *View) Timeline(b *timeline.Book, id gateway.ClientID) (gateway.Client, 
 	p := b.Read(id)
 	joined, err := v.joinedAt(&c)
 	n := len(p.Entries)
-	p.Entries = sinceJoined(p.Entries, joined)
+	p.Entries = v.sinceJoined(p.Entries, &c, joined)
 	p.Dropped = p.Dropped && n == len(p.Entries)
 	return c, p, err
 }
@@ -50,12 +50,16 @@ func (v *View) joinedAt(c *gateway.Client) (time.Time, error) {
 	return time.Time{}, err
 }
 
-// sinceJoined removes the entries from before a time.
-func sinceJoined(entries []timeline.Entry, joined time.Time) []timeline.Entry {
+// sinceJoined removes the entries from before a time, and those of deliveries from before
+// the client came into the group: the caller may not see their messages either.
+func (v *View) sinceJoined(entries []timeline.Entry, c *gateway.Client, joined time.Time) []timeline.Entry {
 	if joined.IsZero() {
 		return entries
 	}
-	return slices.DeleteFunc(entries, func(e timeline.Entry) bool { return e.At.Before(joined) })
+	j, _ := v.joined(c)
+	return slices.DeleteFunc(entries, func(e timeline.Entry) bool {
+		return e.At.Before(joined) || e.OfDelivery() && e.Seq <= uint64(j.Seq)
+	})
 }
 
 // TimelineReader follows the entries of a client while the caller may see it.
@@ -100,7 +104,7 @@ func (r *TimelineReader) sinceJoined(entries []timeline.Entry) ([]timeline.Entry
 		return nil, err
 	}
 	joined, err := r.view.joinedAt(&c)
-	return sinceJoined(entries, joined), err
+	return r.view.sinceJoined(entries, &c, joined), err
 }
 
 // StartTrace traces a client.
