@@ -54,3 +54,10 @@ func TestAServerThatSwitchesProtocols(t *testing.T) {
 		t.Errorf("no answer after 10s; then %v", <-failed)
 	}
 }
+
+// A lost HTTP/2 connection to the gateway is noticed.
+func TestLostConnectionsAreNoticed(t *testing.T) {
+	if c := newTransport(nil).HTTP2; c == nil || c.SendPingTimeout <= 0 || c.SendPingTimeout+c.PingTimeout > 15*time.Second {
+		t.Errorf("the settings of HTTP/2 are %+v, want that a silent connection closes within 15s", c)
+	}
+}

@@ -243,8 +243,17 @@ func (m *Manager) newTransport() *http.Transport {
 	}}
 	return &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: MaxTimeout, MaxConnsPerHost: MaxConcurrency,
 		MaxIdleConnsPerHost: max(1, min(DefaultConcurrent, m.cfg.Requests/64)), IdleConnTimeout: 90 * time.Second, DisableCompression: true,
-		MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true}
+		MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: askAfter, PingTimeout: answerWithin}}
 }
+
+// Bounds of a silence on an HTTP/2 connection. Without them a connection that the network
+// has lost stays, and each request on it takes its whole timeout in vain, until TCP gives
+// it up a quarter of an hour later.
+const (
+	askAfter     = 10 * time.Second // then the gateway asks whether the other end is there
+	answerWithin = 5 * time.Second  // else the connection closes
+)
 
 // replyKind has the headers of an answer that concern a push to the device.
 type replyKind struct {

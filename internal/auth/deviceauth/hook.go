@@ -111,6 +111,9 @@ func newHook(ctx context.Context, running *sync.WaitGroup, cfg HookConfig, log *
 		Transport: &http.Transport{
 			MaxIdleConnsPerHost: cfg.Concurrency, IdleConnTimeout: 90 * time.Second,
 			MaxResponseHeaderBytes: maxAnswer, ForceAttemptHTTP2: true, DisableCompression: true,
+			// A connection that the network has lost closes, and does not fail each question
+			// until TCP gives it up a quarter of an hour later.
+			HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
 		},
 	}
 	return k, nil

@@ -202,6 +202,14 @@ func TestHookThatSwitchesProtocols(t *testing.T) {
 	}
 }
 
+// A lost HTTP/2 connection to the hook is noticed; internal/webhook has the whole test.
+func TestLostConnectionsToTheHookAreNoticed(t *testing.T) {
+	d := open(t, Config{Hook: HookConfig{URL: "https://hook.example"}})
+	if c := d.hook.client.Transport.(*http.Transport).HTTP2; c == nil || c.SendPingTimeout <= 0 || c.SendPingTimeout+c.PingTimeout > 15*time.Second {
+		t.Errorf("the settings of HTTP/2 are %+v, want that a silent connection closes within 15s", c)
+	}
+}
+
 func TestHookThatDoesNotAnswerInTime(t *testing.T) {
 	s := startService(t, 200, `{"allow":true}`)
 	s.block = make(chan struct{})
