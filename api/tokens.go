@@ -30,7 +30,7 @@ type TokenStore interface {
 // Errors of a TokenStore. Any other error means that the change could not be made.
 var (
 	ErrNoToken       = errors.New("the client has no such token")
-	ErrTooManyTokens = errors.New("the client has as many tokens as it may have")
+	ErrTooManyTokens = errors.New("there is no room for another token")
 )
 
 // StoredToken is a token without its secret.
@@ -41,6 +41,7 @@ type StoredToken struct {
 	ExpiresAt time.Time // zero = never
 	Groups    []string  // that the device may enter and leave
 	Note      string
+	Tenant    string // prefix of the ids of the key that asks for it; "" = none
 }
 
 // DeviceToken is a token of one device. Only the answer to its creation shows the token
@@ -170,7 +171,7 @@ func (s *server) issue(w http.ResponseWriter, tokens TokenStore, id gateway.Clie
 	if err := viewOf(w).MayGrant(body.Groups); err != nil {
 		return StoredToken{}, "", err
 	}
-	t := StoredToken{Client: id, CreatedAt: s.cfg.Now(), Groups: body.Groups, Note: body.Note}
+	t := StoredToken{Client: id, CreatedAt: s.cfg.Now(), Groups: body.Groups, Note: body.Note, Tenant: viewOf(w).Key().Limit.Prefix}
 	if body.ExpiresIn != nil {
 		d, _ := parseDuration(*body.ExpiresIn) // validated
 		t.ExpiresAt = t.CreatedAt.Add(d)
