@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -271,9 +270,25 @@ func replyKindOf(h http.Header) (k replyKind) {
 		k.encoding = gateway.EncodingText
 	}
 	if v := h.Get("Longwire-TTL"); v != "" {
-		if k.ttl, k.err = time.ParseDuration(v); k.err != nil || k.ttl < gateway.MinTTL || k.ttl > gateway.MaxTTL {
-			k.err = cmp.Or(k.err, fmt.Errorf("Longwire-TTL %q is not a duration from %v to %v", v, gateway.MinTTL, gateway.MaxTTL))
+		var ok bool
+		if k.ttl, ok = readTTL(v); !ok {
+			k.err = fmt.Errorf("Longwire-TTL %q is not a duration from 1s to 30d, such as 10m", v)
 		}
 	}
 	return k
+}
+
+// readTTL reads a time to live as the API does, with days ("7d") and bare seconds, too.
+func readTTL(text string) (d time.Duration, ok bool) {
+	unit := time.Second
+	number, days := strings.CutSuffix(text, "d")
+	if days {
+		unit = 24 * time.Hour
+	}
+	if n, err := strconv.ParseUint(number, 10, 22); err == nil {
+		d = time.Duration(n) * unit
+	} else if d, err = time.ParseDuration(text); err != nil {
+		return 0, false
+	}
+	return d, d >= gateway.MinTTL && d <= gateway.MaxTTL
 }

@@ -908,6 +908,17 @@ func TestReply(t *testing.T) {
 	})
 }
 
+// The time to live of a reply is written as in the API.
+func TestTimeToLiveOfAReply(t *testing.T) {
+	for text, want := range map[string]time.Duration{"10m": 10 * time.Minute, "7d": 7 * 24 * time.Hour, "30d": 30 * 24 * time.Hour, "90": 90 * time.Second, "1.5h": 90 * time.Minute,
+		"31d": 0, "0": 0, "500ms": 0, "-5s": 0, "1d12h": 0, "soon": 0, "d": 0, "4194304d": 0} {
+		k := replyKindOf(http.Header{"Longwire-Ttl": {text}})
+		if ok := k.err == nil; ok != (want > 0) || ok && k.ttl != want {
+			t.Errorf("%q is %v, %v, want %v", text, k.ttl, k.err, want)
+		}
+	}
+}
+
 // One tenant does not take the places of all.
 func TestTooManyWebhooksOfATenant(t *testing.T) {
 	inWorld(t, func(w *world) {
