@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -170,6 +171,24 @@ func TestBadInputIsNamed(t *testing.T) {
 				t.Error("no detail")
 			}
 		})
+	}
+}
+
+// A status that is refused gets a list of those that are accepted.
+func TestAStatusIsOneOfTheListedOnes(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	id := decode[Message](h.call("POST", "/v1/messages", `{"to":{"clients":["b"]},"text":"x"}`).want(202)).ID
+	for target, without := range map[string][]string{"/v1/messages?status=": {"sent"}, "/v1/clients/b/messages?status=": nil, "/v1/messages/" + id + "/deliveries?status=": nil} {
+		p := h.call("GET", target+"none", "").wantProblem(400, problem.InvalidParameter)
+		_, list, _ := strings.Cut(p.Errors[0].Detail, "must be one of ")
+		listed := strings.Split(list, ", ")
+		for _, status := range append(listed, "pending", "unknown") {
+			a := h.call("GET", target+status, "")
+			if accepted := a.status == 200 || slices.Contains(without, status); accepted != slices.Contains(listed, status) {
+				t.Errorf("%s%s is accepted: %v, and the list is %q", target, status, accepted, list)
+			}
+		}
 	}
 }
 

@@ -162,15 +162,17 @@ func (q *query) clientID(name string) gateway.ClientID {
 	return id
 }
 
-// state takes a delivery state by name; zero for none.
-func (q *query) state(name string) gateway.State {
+// state takes a delivery state by name; zero for none. The error for another name lists
+// the states, and before them those in also, which the caller has taken.
+func (q *query) state(name string, also ...string) gateway.State {
 	v := q.one(name)
 	if v == "" {
 		return 0
 	}
 	s, ok := gateway.ParseState(v)
 	if !ok {
-		q.fail(name, "must be one of queued, sent, acked, rejected, expired, canceled, failed")
+		all := append(also, "queued", "sent", "acked", "rejected", "expired", "canceled", "failed", "unknown")
+		q.fail(name, "must be one of %s", strings.Join(all, ", "))
 	}
 	return s
 }
