@@ -12,30 +12,27 @@ import (
 // Members returns the members of a JSON object by their exact names. A member that comes
 // twice is an error: of two readers of a file, one could take the first and one the last.
 func Members(text []byte) (map[string]json.RawMessage, error) {
-	r := json.NewDecoder(bytes.NewReader(text))
+	if err := json.Unmarshal(text, new(json.RawMessage)); err != nil {
+		return nil, err
+	}
+	r := json.NewDecoder(bytes.NewReader(text)) // of valid JSON
 	if begin, err := r.Token(); err != nil || begin != json.Delim('{') {
 		return nil, errors.New("not a JSON object")
 	}
 	all := make(map[string]json.RawMessage)
 	for r.More() {
+		var v json.RawMessage
 		name, err := r.Token()
+		if err == nil {
+			err = r.Decode(&v)
+		}
 		if err != nil {
 			return nil, err
 		}
 		if _, ok := all[name.(string)]; ok {
 			return nil, fmt.Errorf("the member %q is there twice", name)
 		}
-		var v json.RawMessage
-		if err := r.Decode(&v); err != nil {
-			return nil, err
-		}
 		all[name.(string)] = v
-	}
-	if _, err := r.Token(); err != nil {
-		return nil, err
-	}
-	if len(bytes.TrimSpace(text[r.InputOffset():])) > 0 {
-		return nil, errors.New("data follows the JSON object")
 	}
 	return all, nil
 }

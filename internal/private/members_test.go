@@ -8,8 +8,8 @@ import (
 func TestMembersAreReadByTheirNames(t *testing.T) {
 	for text, want := range map[string]string{
 		`{}`: "", ` {"a": {"a": 1, "A": [2]}, "A": null} `: "", `{"a":1,"\u0061":2}`: `"a" is there twice`,
-		`[]`: "not a JSON object", `null`: "not a JSON object", ``: "not a JSON object", `{"a":1`: "EOF", `{"a" 1}`: "colon", `{"a":1,}`: "invalid", `{"a":1]`: "invalid",
-		`{} {}`: "data follows", `{"a":tru}`: "invalid",
+		`[]`: "not a JSON object", `null`: "not a JSON object", ``: "unexpected end", `{"a":1`: "unexpected end", `{"a" 1}`: "invalid", `{"a":1,}`: "invalid", `{"a":1]`: "invalid",
+		`{} {}`: "after top-level value", `{"a":tru}`: "invalid",
 	} {
 		_, err := Members([]byte(text))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
