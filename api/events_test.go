@@ -284,6 +284,10 @@ func TestACursorFromBeforeAYoungLog(t *testing.T) {
 		}
 		return types
 	}
+	begun := time.Now()
+	if got := read("&after=earliest"); len(got) > 0 || time.Since(begun) > keepAlive/2 {
+		t.Errorf("an empty log is read in %v and has %q", time.Since(begun), got)
+	}
 	sub := g.SubscribeNow()
 	gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
 	first, err := sub.Next(t.Context(), nil)

@@ -238,6 +238,30 @@ func (s *Subscription) Next(ctx context.Context, buf []Event) ([]Event, error) {
 	}
 }
 
+// Read is Next at the end of the log, too: there it returns no events, and does not wait
+// for one. The position may be below the end although no event is behind it, because
+// numbers are left out.
+func (s *Subscription) Read(ctx context.Context, buf []Event) ([]Event, error) {
+	n := max(1, cap(buf)-len(buf))
+	start := len(buf)
+	for s.next < s.l.last.Load() {
+		var wait <-chan struct{} // for another reader, which reads the store
+		var err error
+		if buf, wait, err = s.take(buf, n); err != nil || len(buf) > start {
+			return buf, err
+		}
+		if wait == nil {
+			continue
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return buf, ctx.Err()
+		}
+	}
+	return buf, nil
+}
+
 // take appends up to n events, or returns the channel to wait for. It may do neither
 // and has then moved on.
 func (s *Subscription) take(buf []Event, n int) ([]Event, <-chan struct{}, error) {

@@ -95,7 +95,11 @@ func (s *Subscription) Next(ctx context.Context, buf []gateway.Event) ([]gateway
 		if err := ctx.Err(); err != nil {
 			return buf, err // checked here, because sub.Next does not wait while events keep coming
 		}
-		more, err := s.sub.Next(ctx, buf)
+		next := s.sub.Next
+		if s.end != 0 {
+			next = s.sub.Read // the end may have no event
+		}
+		more, err := next(ctx, buf)
 		if err != nil {
 			return buf, err
 		}

@@ -38,13 +38,11 @@ func (v *View) joinedAt(c *gateway.Client) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // Next does not wait
-	events, err := sub.Next(ctx, make([]gateway.Event, 0, 1))
+	events, err := sub.Read(context.Background(), make([]gateway.Event, 0, 1))
 	switch {
-	case err == nil:
+	case err == nil && len(events) > 0:
 		return events[0].At, nil
-	case errors.Is(err, context.Canceled), errors.Is(err, gateway.ErrOverflow):
+	case err == nil, errors.Is(err, gateway.ErrOverflow):
 		return v.shared.now(), nil
 	}
 	return time.Time{}, err
