@@ -112,7 +112,7 @@ func (e *endpoint) replay(ctx context.Context, w *Webhook, filter *feed.Compiled
 		return err
 	}
 	for sub.Position() < until {
-		events, err := sub.Next(ctx, make([]gateway.Event, 0, scanEvents))
+		events, err := sub.Read(ctx, make([]gateway.Event, 0, scanEvents)) // until may have no event
 		if err == nil {
 			events, err = wanted(filter, events)
 		}

@@ -56,6 +56,14 @@ type faultyStore struct {
 	gateway.Store
 	unread, unwritten atomic.Bool
 	failAfter         atomic.Int64 // reads of events until all fail; 0 = none fails
+	young             atomic.Bool  // the log has forgotten nothing, although its numbers begin high
+}
+
+func (s *faultyStore) EventSpan() (forgotten, last uint64, err error) {
+	if forgotten, last, err = s.Store.EventSpan(); s.young.Load() {
+		forgotten = 0
+	}
+	return forgotten, last, err
 }
 
 func (s *faultyStore) Events(after uint64, limit int, buf []gateway.Event) ([]gateway.Event, uint64, error) {
@@ -904,6 +912,20 @@ func TestReply(t *testing.T) {
 		got := a.Transmissions()
 		if len(got) != 1 || string(got[0].Payload) != "re: 1" {
 			w.Errorf("the device has got %+v", got)
+		}
+	})
+}
+
+// A replay up to a number that no event has ends there, and does not wait for an event.
+func TestAReplayOfALogWithoutEvents(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.store.young.Store(true)
+		h := w.create(w.receiver("r"), Spec{})
+		for range 2 {
+			if err := w.m.Replay(h.ID, apikey.Limit{}, 0, w.g.LastEvent()); err != nil {
+				w.Errorf("a replay of nothing: %v", err)
+			}
+			synctest.Wait()
 		}
 	})
 }
