@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -73,6 +74,15 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"mode", one, `{"text":"a","mode":"maybe"}`, 422, problem.ValidationFailed, "/mode"},
 		{"on_unknown", one, `{"text":"a","on_unknown":"x"}`, 422, problem.ValidationFailed, "/on_unknown"},
 		{"metadata value", one, `{"text":"a","metadata":{"k":"` + long + long + `"}}`, 422, problem.ValidationFailed, "/metadata/k"},
+		{"metadata value of too many bytes", one, `{"text":"a","metadata":{"k":"` + strings.Repeat("é", 257) + `"}}`, 422, problem.ValidationFailed, "/metadata/k"},
+		{"metadata name of too many bytes", one, `{"text":"a","metadata":{"` + strings.Repeat("é", 33) + `":"v"}}`, 422, problem.ValidationFailed, "/metadata/" + strings.Repeat("é", 33)},
+		{"label of too many bytes", "PATCH /v1/clients/b", `{"labels":{"k":"` + strings.Repeat("é", 129) + `"}}`, 422, problem.ValidationFailed, "/labels/k"},
+		{"label of too many bytes of a new client", "POST /v1/clients", `{"id":"c","labels":{"k":"` + strings.Repeat("é", 129) + `"}}`, 422, problem.ValidationFailed, "/labels/k"},
+		{"label of too many bytes of a webhook", "POST /v1/webhooks", `{"url":"http://127.0.0.1:1/","labels":{"k":"` + strings.Repeat("é", 129) + `"}}`, 422, problem.ValidationFailed, "/labels/k"},
+		{"label of too many bytes of a consumer", "PUT /v1/consumers/c", `{"labels":{"k":"` + strings.Repeat("é", 129) + `"}}`, 422, problem.ValidationFailed, "/labels/k"},
+		{"label of too many bytes of an audience", many, `{"to":{"labels":{"k":"` + strings.Repeat("é", 129) + `"}},"text":"a"}`, 422, problem.ValidationFailed, "/to/labels/k"},
+		{"note of too many bytes", "POST /v1/clients/b/tokens", `{"note":"` + strings.Repeat("é", 129) + `"}`, 422, problem.ValidationFailed, "/note"},
+		{"header of a webhook twice", "POST /v1/webhooks", `{"url":"http://127.0.0.1:1/","headers":{"x-a":"1","X-A":"2"}}`, 422, problem.ValidationFailed, "/headers"},
 		{"online with ttl", one, `{"text":"a","mode":"online","ttl":"5s"}`, 422, problem.ValidationFailed, "/ttl"},
 		{"online with on_unknown", one, `{"text":"a","mode":"online","on_unknown":"queue"}`, 422, problem.ValidationFailed, "/on_unknown"},
 		{"no to", many, `{"text":"a"}`, 422, problem.ValidationFailed, "/to"},
@@ -161,6 +171,24 @@ func TestBadInputIsNamed(t *testing.T) {
 				t.Error("no detail")
 			}
 		})
+	}
+}
+
+// A status that is refused gets a list of those that are accepted.
+func TestAStatusIsOneOfTheListedOnes(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	id := decode[Message](h.call("POST", "/v1/messages", `{"to":{"clients":["b"]},"text":"x"}`).want(202)).ID
+	for target, without := range map[string][]string{"/v1/messages?status=": {"sent"}, "/v1/clients/b/messages?status=": nil, "/v1/messages/" + id + "/deliveries?status=": nil} {
+		p := h.call("GET", target+"none", "").wantProblem(400, problem.InvalidParameter)
+		_, list, _ := strings.Cut(p.Errors[0].Detail, "must be one of ")
+		listed := strings.Split(list, ", ")
+		for _, status := range append(listed, "pending", "unknown") {
+			a := h.call("GET", target+status, "")
+			if accepted := a.status == 200 || slices.Contains(without, status); accepted != slices.Contains(listed, status) {
+				t.Errorf("%s%s is accepted: %v, and the list is %q", target, status, accepted, list)
+			}
+		}
 	}
 }
 

@@ -117,6 +117,7 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	wait.applied(w.Header())
 	lines := s.newLineReader(w, r, b.principal)
 	defer lines.close()
+	lines.begin(r)
 	w.WriteHeader(http.StatusOK)
 	b.answers.start()
 	defer b.answers.close() // also when run panics

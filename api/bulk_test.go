@@ -238,6 +238,40 @@ func TestBulkCallerWhoSendsAllBeforeReading(t *testing.T) {
 	}
 }
 
+// A caller that asks before it sends its lines is told to go on.
+func TestBulkCallerWhoWaitsForContinue(t *testing.T) {
+	h := newHarness(t)
+	h.known("a")
+	url := h.serve(Config{Gateway: h.gateway})
+	for body, summary := range map[string]string{
+		`{"to":{"client":"a"},"text":"x"}` + "\n": `{"done":true,"lines":1,"accepted":1,"failed":0}`,
+		"\n": `{"done":true,"lines":0,"accepted":0,"failed":0}`,
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		fmt.Fprintf(conn, "POST /v1/messages/bulk HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", ndjson, len(body))
+		in := bufio.NewReader(conn)
+		if line, err := in.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" {
+			t.Fatalf("before the lines: %q, %v, want 100 Continue", line, err)
+		}
+		in.ReadString('\n')
+		if _, err := io.WriteString(conn, body); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, err := io.ReadAll(resp.Body); err != nil || !bytes.HasSuffix(data, []byte(summary+"\n")) {
+			t.Errorf("the answer is %s, %v, want %s", data, err, summary)
+		}
+	}
+}
+
 func TestBulkCutBodyIsNotDone(t *testing.T) {
 	h := newHarness(t)
 	h.known("a")

@@ -26,7 +26,8 @@ type lineReader struct {
 	over   atomic.Bool // the key has ended
 	buf    []byte
 	key    string
-	held   int // bytes of buf beyond maxPooled, which are counted in server.bodies
+	failed error // of begin
+	held   int   // bytes of buf beyond maxPooled, which are counted in server.bodies
 }
 
 func (s *server) newLineReader(w http.ResponseWriter, r *http.Request, key string) *lineReader {
@@ -52,6 +53,16 @@ func (l *lineReader) wait() {
 	}
 }
 
+// begin waits for the first byte of a caller that sends its body only after 100 Continue.
+// net/http sends 100 Continue with the first read, and not after the status of the answer.
+// next returns the error of this read.
+func (l *lineReader) begin(r *http.Request) {
+	if r.ProtoMajor == 1 && r.Header.Get("Expect") != "" {
+		l.wait()
+		_, l.failed = l.r.Peek(1)
+	}
+}
+
 // discard reads the rest of the body until the drain's deadline for bodies. Closing
 // a connection with unread input resets it, and the reset may overtake the answer.
 func (l *lineReader) discard() {
@@ -69,6 +80,9 @@ func (l *lineReader) buffered() bool {
 // slice is good until the call after. errLongLine means that the line was
 // skipped, errNoMoreLines the end of the body.
 func (l *lineReader) next() ([]byte, error) {
+	if l.failed != nil && !errors.Is(l.failed, io.EOF) {
+		return nil, l.server.bodyProblem(l.failed)
+	}
 	l.buf = l.buf[:0]
 	long, any := false, false
 	for {

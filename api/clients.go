@@ -53,15 +53,15 @@ type LastClose struct {
 // ClientPatch is a JSON merge patch (RFC 7396): a label that is null is
 // removed, groups are replaced as a whole.
 type ClientPatch struct {
-	Labels map[string]*string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,omitempty,max=256" swaggertype:"object,string"` // to set, or with null to remove
-	Groups *[]string          `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" swaggertype:"array,string"`                                    // that replace all it has
+	Labels map[string]*string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,omitempty,bytes=256,max=256" swaggertype:"object,string"` // to set, or with null to remove
+	Groups *[]string          `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" swaggertype:"array,string"`                                              // that replace all it has
 } //@name ClientPatch
 
 // ClientCreate asks for a client that has not registered yet.
 type ClientCreate struct {
-	ID     string            `json:"id" validate:"required,clientid" example:"truck-17"`                                 // the name that it will register with
-	Labels map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,max=256"`    // of it, until it registers with others
-	Groups *[]string         `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" swaggertype:"array,string"` // that it enters
+	ID     string            `json:"id" validate:"required,clientid" example:"truck-17"`                                        // the name that it will register with
+	Labels map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,bytes=256,max=256"` // of it, until it registers with others
+	Groups *[]string         `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" swaggertype:"array,string"`        // that it enters
 } //@name ClientCreate
 
 func (s *server) clientView(c *gateway.Client) Client {

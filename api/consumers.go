@@ -37,12 +37,12 @@ type ConsumerList struct {
 
 // ConsumerPut says which events a consumer gets.
 type ConsumerPut struct {
-	Types  []string          `json:"types,omitempty" example:"message.received"`                                                                  // of events, with wildcards such as client.*; none for all
-	Client *string           `json:"client,omitempty" validate:"omitempty,clientid"`                                                              // events of this client alone
-	Prefix *string           `json:"prefix,omitempty" validate:"omitempty,clientid"`                                                              // of clients whose id starts so
-	Group  *string           `json:"group,omitempty" validate:"omitempty,group"`                                                                  // of members of this group
-	Labels map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,max=256" swaggertype:"object,string"` // of clients with all these labels
-	Start  string            `json:"start,omitempty" example:"earliest"`                                                                          // now, earliest, a cursor, a time, or a duration such as 1h ago. A new consumer starts now; for an existing one start moves the cursor
+	Types  []string          `json:"types,omitempty" example:"message.received"`                                                                            // of events, with wildcards such as client.*; none for all
+	Client *string           `json:"client,omitempty" validate:"omitempty,clientid"`                                                                        // events of this client alone
+	Prefix *string           `json:"prefix,omitempty" validate:"omitempty,clientid"`                                                                        // of clients whose id starts so
+	Group  *string           `json:"group,omitempty" validate:"omitempty,group"`                                                                            // of members of this group
+	Labels map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,bytes=256,max=256" swaggertype:"object,string"` // of clients with all these labels
+	Start  string            `json:"start,omitempty" example:"earliest"`                                                                                    // now, earliest, a cursor, a time, or a duration such as 1h ago. A new consumer starts now; for an existing one start moves the cursor
 } //@name ConsumerPut
 
 // ConsumerBatch has the next events of a consumer.

@@ -169,6 +169,8 @@ func jsonKind(t reflect.Type) string {
 		return "an object"
 	case reflect.Pointer:
 		return jsonKind(t.Elem())
+	case reflect.Int, reflect.Int64:
+		return "a whole number below 2^63, without a point and an exponent"
 	}
 	return "a number"
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -249,6 +250,61 @@ func TestEventsResume(t *testing.T) {
 		}
 		if e := late.event(); e.ID != seen.ID {
 			t.Errorf("from %s, after the gap: %+v, want the oldest kept event", position, e)
+		}
+	}
+}
+
+// youngLog is a log that has forgotten nothing, as that of a new data directory.
+type youngLog struct{ *memstore.Store }
+
+func (s youngLog) EventSpan() (forgotten, last uint64, err error) {
+	_, last, err = s.Store.EventSpan()
+	return 0, last, err
+}
+
+// A cursor of an earlier data directory is no cursor of this log, which begins later.
+func TestACursorFromBeforeAYoungLog(t *testing.T) {
+	store := memstore.New(memstore.Options{})
+	t.Cleanup(func() { store.Close() })
+	g := gatewaytest.New(t, youngLog{store}, gateway.Config{})
+	h := newHarness(t)
+	h.handler = New(Config{Gateway: g})
+	read := func(query string, headers ...string) (types []string) {
+		r := newRequest(t.Context(), "GET", "/v1/events?follow=false"+query, "")
+		r.Header.Set("Accept", ndjson)
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		w := newRecorder()
+		h.handler.ServeHTTP(w, r)
+		for line := range strings.Lines(w.Body.String()) {
+			if strings.Contains(line, "specversion") {
+				types = append(types, decode[Event](answer{t: t, body: []byte(line)}).Type)
+			}
+		}
+		return types
+	}
+	begun := time.Now()
+	if got := read("&after=earliest"); len(got) > 0 || time.Since(begun) > keepAlive/2 {
+		t.Errorf("an empty log is read in %v and has %q", time.Since(begun), got)
+	}
+	sub := g.SubscribeNow()
+	gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+	first, err := sub.Next(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, withGap := []string{"client.connected"}, []string{"gap", "client.connected"}
+	for _, c := range []struct {
+		query, last string
+		want        []string
+	}{
+		{"", "12345", withGap}, {"", "not-ours", withGap}, {"&after=12345", "", withGap},
+		{fmt.Sprint("&after=", first[0].Seq-1), "", all}, {fmt.Sprint("&after=", first[0].Seq), "", nil},
+		{"&after=0", "", all}, {"&after=earliest", "", all}, {"&since=1h", "", all}, {"", "", nil},
+	} {
+		if got := read(c.query, "Last-Event-ID", c.last); !slices.Equal(got, c.want) {
+			t.Errorf("%q with Last-Event-ID %q: %q, want %q", c.query, c.last, got, c.want)
 		}
 	}
 }

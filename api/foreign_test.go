@@ -181,3 +181,68 @@ func TestAGroupKeyHasAClientsHistorySinceItJoined(t *testing.T) {
 	groups(`"gang"`)
 	sees(nil, nil, []string{before, after, away})
 }
+
+// The answer to a message from before a client came into the group of a key belongs to the
+// message, which that key may not see: neither the event nor the timeline shows it.
+func TestAGroupKeyHasNoAnswersToEarlierMessages(t *testing.T) {
+	w := newWorld(t)
+	come := make(chan gateway.Transmission, 10)
+	l := w.device("b-truck", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
+		l.Sent(p)
+		come <- p
+	}})
+	before := w.push("b", `{"to":{"client":"b-truck"},"text":"before"}`)
+	many := w.push("b", `{"to":{"clients":["b-truck"]},"text":"before"}`)
+	w.as("unlimited", "PATCH", "/v1/clients/b-truck", `{"groups":["gang"]}`).want(200)
+	after := w.push("unlimited", `{"to":{"client":"b-truck"},"text":"after"}`)
+	own := w.push("g", `{"to":{"clients":["b-truck"]},"text":"own"}`)
+	all := []string{before, many, after, own}
+	for range len(all) + 2 { // and those of newWorld
+		l.Ack(<-come, gateway.AckOK, []byte("result"))
+	}
+	sub, _, err := w.gateway.Subscribe(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for told := 0; told < len(all); { // the log tells of them a moment later
+		events, err := sub.Next(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.Type == gateway.EventMessageAcked && slices.Contains(all, string(e.Message)) {
+				told++
+			}
+		}
+	}
+	for key, want := range map[string][]string{"unlimited": all, "b": all, "g": {after, own}} {
+		r := newRequest(t.Context(), "GET", "/v1/events?after=earliest&follow=false&client=b-truck&types=message.acked", "")
+		r.Header.Set("Accept", ndjson)
+		r.Header.Set("Authorization", "Bearer "+w.secrets[key])
+		got := newRecorder()
+		w.handler.ServeHTTP(got, r)
+		var events []string
+		for _, line := range strings.Split(got.Body.String(), "\n") {
+			if strings.Contains(line, "specversion") {
+				if id := decode[Event](answer{t: t, body: []byte(line)}).Data.MessageID; slices.Contains(all, id) {
+					events = append(events, id)
+				}
+			}
+		}
+		slices.Sort(events)
+		slices.Sort(want)
+		if !slices.Equal(events, want) {
+			t.Errorf("%s sees the answers to %q, want %q", key, events, want)
+		}
+		var steps []string
+		for _, e := range decode[Timeline](w.as(key, "GET", "/v1/clients/b-truck/timeline", "").want(200)).Items {
+			if slices.Contains(all, e.Message) && !slices.Contains(steps, e.Message) {
+				steps = append(steps, e.Message)
+			}
+		}
+		slices.Sort(steps)
+		if !slices.Equal(steps, want) {
+			t.Errorf("the timeline of %s has the messages %q, want %q", key, steps, want)
+		}
+	}
+}

@@ -40,7 +40,7 @@ type KeyPage struct {
 // with prefix, or that are members of group. An empty one is refused: it would
 // limit nothing.
 type KeyCreate struct {
-	Name      string   `json:"name" validate:"required,max=100" example:"backend of acme"`                 // for people
+	Name      string   `json:"name" validate:"required,bytes=100,max=100" example:"backend of acme"`       // for people
 	Scopes    []string `json:"scopes" validate:"required,min=1,max=9,dive,scope" example:"messages:write"` // scopes of the key
 	Prefix    *string  `json:"prefix,omitempty" validate:"omitempty,clientid" example:"acme-"`             // limit it to clients whose ids begin so
 	Group     *string  `json:"group,omitempty" validate:"omitempty,group"`                                 // limit it to members of this group

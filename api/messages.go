@@ -365,7 +365,7 @@ func (q *query) messageState() gateway.State {
 	case gateway.Sent.String():
 		q.fail("status", "can be sent only with client: that is a state of deliveries")
 	}
-	return q.state("status")
+	return q.state("status", statusPending)
 }
 
 // clientMessages lists the messages to one client.
@@ -401,7 +401,7 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 	if dq.Pending = q.values.Get("status") == statusPending; dq.Pending {
 		q.one("status")
 	} else {
-		dq.State = q.state("status")
+		dq.State = q.state("status", statusPending)
 	}
 	if q.oneOf("order", "desc", "asc", "desc") == "asc" {
 		q.fail("order", "is desc for the messages to one client")

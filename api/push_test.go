@@ -225,6 +225,29 @@ func TestWaitEndsWithWhatIsKnown(t *testing.T) {
 	})
 }
 
+// A preference may have parameters (RFC 7240, §2); those of wait are ignored.
+func TestAPreferenceWithParameters(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	for value, want := range map[string]string{"wait=0; x=y": "wait=0", "wait=0;": "wait=0", `wait="0" ;a;b="c"`: "wait=0", "x; wait=0": "", "handling=lenient; wait, wait=0;x": "wait=0"} {
+		a := h.call("POST", "/v1/clients/b/messages", pushText("x"), "Prefer", value).want(202)
+		if got := a.header.Get("Preference-Applied"); got != want {
+			t.Errorf("Prefer: %s is answered with %q, want %q", value, got, want)
+		}
+	}
+}
+
+// A number that is refused for its form or size is called a number.
+func TestNumbersThatAreNotWhole(t *testing.T) {
+	h := newHarness(t)
+	for _, rate := range []string{"1.5", "1e3", "9223372036854775808"} {
+		p := h.call("POST", "/v1/messages", `{"to":{"all":true},"text":"a","rate":`+rate+`}`).wantProblem(400, problem.MalformedJSON)
+		if !strings.Contains(p.Detail, "must be a whole number below 2^63") {
+			t.Errorf("%s: %s", rate, p.Detail)
+		}
+	}
+}
+
 func TestCallerWhoLeavesDoesNotCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)

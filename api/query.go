@@ -118,9 +118,30 @@ func (q *query) since(name string, now time.Time) time.Time {
 	return t
 }
 
-// timeBefore reads a time, or a duration that counts back from now. For any other text it
-// returns the fault.
+// firstTime and lastTime are the range of the times that select. Nothing has happened
+// before the one or after the other, so they stand for all times there. Such a time can be
+// the zero time, which means that none is given, or overflow nanoseconds since 1970.
+var (
+	firstTime = time.Unix(0, 0)
+	lastTime  = time.Date(2262, time.January, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// timeBefore reads a time, or a duration that counts back from now. It is from firstTime
+// to lastTime. For any other text timeBefore returns the fault.
 func timeBefore(text string, now time.Time) (t time.Time, wrong string) {
+	if t, wrong = readTime(text, now); wrong != "" {
+		return t, wrong
+	}
+	switch {
+	case t.Before(firstTime):
+		return firstTime, ""
+	case t.After(lastTime):
+		return lastTime, ""
+	}
+	return t, ""
+}
+
+func readTime(text string, now time.Time) (t time.Time, wrong string) {
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t, ""
 	}
@@ -141,15 +162,17 @@ func (q *query) clientID(name string) gateway.ClientID {
 	return id
 }
 
-// state takes a delivery state by name; zero for none.
-func (q *query) state(name string) gateway.State {
+// state takes a delivery state by name; zero for none. The error for another name lists
+// the states, and before them those in also, which the caller has taken.
+func (q *query) state(name string, also ...string) gateway.State {
 	v := q.one(name)
 	if v == "" {
 		return 0
 	}
 	s, ok := gateway.ParseState(v)
 	if !ok {
-		q.fail(name, "must be one of queued, sent, acked, rejected, expired, canceled, failed")
+		all := append(also, "queued", "sent", "acked", "rejected", "expired", "canceled", "failed", "unknown")
+		q.fail(name, "must be one of %s", strings.Join(all, ", "))
 	}
 	return s
 }

@@ -30,7 +30,7 @@ type TokenStore interface {
 // Errors of a TokenStore. Any other error means that the change could not be made.
 var (
 	ErrNoToken       = errors.New("the client has no such token")
-	ErrTooManyTokens = errors.New("the client has as many tokens as it may have")
+	ErrTooManyTokens = errors.New("there is no room for another token")
 )
 
 // StoredToken is a token without its secret.
@@ -41,6 +41,7 @@ type StoredToken struct {
 	ExpiresAt time.Time // zero = never
 	Groups    []string  // that the device may enter and leave
 	Note      string
+	Tenant    string // prefix of the ids of the key that asks for it; "" = none
 }
 
 // DeviceToken is a token of one device. Only the answer to its creation shows the token
@@ -65,7 +66,7 @@ type DeviceTokenList struct {
 type DeviceTokenCreate struct {
 	ExpiresIn *string  `json:"expires_in,omitempty" validate:"omitempty,keylife" example:"90d"`               // how long it lives; without it, for ever
 	Groups    []string `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" example:"fleet-a"`     // that the device may enter and leave when it registers
-	Note      string   `json:"note,omitempty" validate:"omitempty,max=256" example:"rack 3"`                  // for people
+	Note      string   `json:"note,omitempty" validate:"omitempty,bytes=256,max=256" example:"rack 3"`        // for people
 	Replaces  string   `json:"replaces,omitempty" validate:"omitempty,max=64" example:"dtk_0123456789abcdef"` // a token of the device that is revoked in the same step; its groups and note are kept where none are given
 } //@name DeviceTokenCreate
 
@@ -170,7 +171,7 @@ func (s *server) issue(w http.ResponseWriter, tokens TokenStore, id gateway.Clie
 	if err := viewOf(w).MayGrant(body.Groups); err != nil {
 		return StoredToken{}, "", err
 	}
-	t := StoredToken{Client: id, CreatedAt: s.cfg.Now(), Groups: body.Groups, Note: body.Note}
+	t := StoredToken{Client: id, CreatedAt: s.cfg.Now(), Groups: body.Groups, Note: body.Note, Tenant: viewOf(w).Key().Limit.Prefix}
 	if body.ExpiresIn != nil {
 		d, _ := parseDuration(*body.ExpiresIn) // validated
 		t.ExpiresAt = t.CreatedAt.Add(d)

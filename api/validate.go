@@ -39,6 +39,14 @@ var rules = sync.OnceValue(func() *validator.Validate {
 		d, err := parseDuration(s)
 		return err == nil && d >= gateway.MinTTL && d <= gateway.MaxTTL
 	})
+	// max counts characters, for the API's description; the gateway bounds bytes.
+	err := v.RegisterValidation("bytes", func(f validator.FieldLevel) bool {
+		most, err := strconv.Atoi(f.Param())
+		return err == nil && len(f.Field().String()) <= most
+	})
+	if err != nil {
+		panic(err) // seen by every test
+	}
 	register("scope", func(s string) bool { return slices.Contains(apikey.ScopeNames(), s) })
 	register("keylife", func(s string) bool {
 		d, err := parseDuration(s)
@@ -132,6 +140,8 @@ func ruleText(b validator.FieldError) string {
 		return boundText("at least ", b)
 	case "max":
 		return boundText("at most ", b)
+	case "bytes":
+		return "must have at most " + b.Param() + " bytes of UTF-8"
 	case "unique":
 		return "must not repeat"
 	case "clientid", "anyclientid":

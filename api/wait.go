@@ -81,6 +81,7 @@ func (s *server) waitOf(q *query, r *http.Request) waiting {
 	}
 	for _, line := range r.Header["Prefer"] {
 		for preference := range strings.SplitSeq(line, ",") {
+			preference, _, _ = strings.Cut(preference, ";") // wait has no parameters
 			name, value, _ := strings.Cut(strings.TrimSpace(preference), "=")
 			if !strings.EqualFold(strings.TrimSpace(name), "wait") {
 				continue

@@ -54,39 +54,39 @@ type WebhookList struct {
 
 // WebhookCreate asks for a webhook.
 type WebhookCreate struct {
-	Name        string            `json:"name,omitempty"`                                                                  // for people
-	URL         string            `json:"url" validate:"required" example:"http://127.0.0.1:9000/hook"`                    // that events are posted to
-	Types       []string          `json:"types,omitempty" example:"message.received"`                                      // of events, with wildcards such as client.*; none for all
-	Client      *string           `json:"client,omitempty" validate:"omitempty,clientid"`                                  // events of this client alone
-	Prefix      *string           `json:"prefix,omitempty" validate:"omitempty,clientid"`                                  // of clients whose id starts so
-	Group       *string           `json:"group,omitempty" validate:"omitempty,group"`                                      // of members of this group
-	Labels      map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,max=256"` // of clients with all these labels
-	State       string            `json:"state,omitempty" enums:"active,paused" default:"active"`                          // paused keeps it from starting
-	Timeout     string            `json:"timeout,omitempty" default:"10s"`                                                 // of one request: 1s to 30s
-	Concurrency *int              `json:"concurrency,omitempty" minimum:"1" maximum:"64" default:"8"`                      // requests at once
-	Headers     map[string]string `json:"headers,omitempty"`                                                               // static headers of each request; they are not shown again
-	RetryFor    string            `json:"retry_for,omitempty" default:"72h"`                                               // 1m to 30d
-	Settle      string            `json:"settle,omitempty" example:"30s"`                                                  // at most 10m
-	Reply       bool              `json:"reply,omitempty"`                                                                 // push the body of a 200 answer to message.received to the device
-	Start       string            `json:"start,omitempty" default:"now" example:"earliest"`                                // now, earliest, a cursor, a time, or a duration such as 1h ago
+	Name        string            `json:"name,omitempty"`                                                                            // for people
+	URL         string            `json:"url" validate:"required" example:"http://127.0.0.1:9000/hook"`                              // that events are posted to
+	Types       []string          `json:"types,omitempty" example:"message.received"`                                                // of events, with wildcards such as client.*; none for all
+	Client      *string           `json:"client,omitempty" validate:"omitempty,clientid"`                                            // events of this client alone
+	Prefix      *string           `json:"prefix,omitempty" validate:"omitempty,clientid"`                                            // of clients whose id starts so
+	Group       *string           `json:"group,omitempty" validate:"omitempty,group"`                                                // of members of this group
+	Labels      map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,bytes=256,max=256"` // of clients with all these labels
+	State       string            `json:"state,omitempty" enums:"active,paused" default:"active"`                                    // paused keeps it from starting
+	Timeout     string            `json:"timeout,omitempty" default:"10s"`                                                           // of one request: 1s to 30s
+	Concurrency *int              `json:"concurrency,omitempty" minimum:"1" maximum:"64" default:"8"`                                // requests at once
+	Headers     map[string]string `json:"headers,omitempty"`                                                                         // static headers of each request; they are not shown again
+	RetryFor    string            `json:"retry_for,omitempty" default:"72h"`                                                         // 1m to 30d
+	Settle      string            `json:"settle,omitempty" example:"30s"`                                                            // at most 10m
+	Reply       bool              `json:"reply,omitempty"`                                                                           // push the body of a 200 answer to message.received to the device
+	Start       string            `json:"start,omitempty" default:"now" example:"earliest"`                                          // now, earliest, a cursor, a time, or a duration such as 1h ago
 } //@name WebhookCreate
 
 // WebhookPatch changes a webhook; absent members stay as they are.
 type WebhookPatch struct {
-	Name        *string            `json:"name,omitempty"`                                                                                              // for people
-	URL         *string            `json:"url,omitempty"`                                                                                               // that events are posted to
-	Types       *[]string          `json:"types,omitempty" swaggertype:"array,string"`                                                                  // of events
-	Client      *string            `json:"client,omitempty" validate:"omitempty,anyclientid"`                                                           // "" for all
-	Prefix      *string            `json:"prefix,omitempty" validate:"omitempty,anyclientid"`                                                           // "" for all
-	Group       *string            `json:"group,omitempty" validate:"omitempty,anygroup"`                                                               // "" for all
-	Labels      *map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,max=256" swaggertype:"object,string"` // replaces the labels
-	State       *string            `json:"state,omitempty" enums:"active,paused"`                                                                       // active enables a disabled one
-	Timeout     *string            `json:"timeout,omitempty"`                                                                                           // of one request
-	Concurrency *int               `json:"concurrency,omitempty"`                                                                                       // requests at once
-	Headers     *map[string]string `json:"headers,omitempty" swaggertype:"object,string"`                                                               // replaces the headers
-	RetryFor    *string            `json:"retry_for,omitempty"`                                                                                         // see WebhookCreate
-	Settle      *string            `json:"settle,omitempty"`                                                                                            // "" for none
-	Reply       *bool              `json:"reply,omitempty"`                                                                                             // push answers to devices
+	Name        *string            `json:"name,omitempty"`                                                                                                        // for people
+	URL         *string            `json:"url,omitempty"`                                                                                                         // that events are posted to
+	Types       *[]string          `json:"types,omitempty" swaggertype:"array,string"`                                                                            // of events
+	Client      *string            `json:"client,omitempty" validate:"omitempty,anyclientid"`                                                                     // "" for all
+	Prefix      *string            `json:"prefix,omitempty" validate:"omitempty,anyclientid"`                                                                     // "" for all
+	Group       *string            `json:"group,omitempty" validate:"omitempty,anygroup"`                                                                         // "" for all
+	Labels      *map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,bytes=256,max=256" swaggertype:"object,string"` // replaces the labels
+	State       *string            `json:"state,omitempty" enums:"active,paused"`                                                                                 // active enables a disabled one
+	Timeout     *string            `json:"timeout,omitempty"`                                                                                                     // of one request
+	Concurrency *int               `json:"concurrency,omitempty"`                                                                                                 // requests at once
+	Headers     *map[string]string `json:"headers,omitempty" swaggertype:"object,string"`                                                                         // replaces the headers
+	RetryFor    *string            `json:"retry_for,omitempty"`                                                                                                   // see WebhookCreate
+	Settle      *string            `json:"settle,omitempty"`                                                                                                      // "" for none
+	Reply       *bool              `json:"reply,omitempty"`                                                                                                       // push answers to devices
 } //@name WebhookPatch
 
 func webhookView(st *webhook.Status, now time.Time) Webhook {

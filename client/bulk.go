@@ -150,7 +150,7 @@ func (c *Client) bulk(ctx context.Context, body io.Reader, yield func(BulkResult
 	if err != nil {
 		return err
 	}
-	res, err := c.http.Do(req)
+	res, err := c.send(req)
 	if err != nil {
 		return err
 	}

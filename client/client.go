@@ -108,7 +108,9 @@ func New(baseURL string, opts ...Option) (*Client, error) {
 }
 
 // newTransport keeps enough idle connections for a caller with many goroutines;
-// net/http's default of 2 per host would close all others after each request.
+// net/http's default of 2 per host would close all others after each request. It closes an
+// HTTP/2 connection whose other end answers nothing; net/http would send each request on it
+// in vain, until TCP gives it up a quarter of an hour later.
 func newTransport(roots *x509.CertPool) *http.Transport {
 	return &http.Transport{
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
@@ -120,6 +122,7 @@ func newTransport(roots *x509.CertPool) *http.Transport {
 		IdleConnTimeout:        90 * time.Second,
 		ForceAttemptHTTP2:      true,
 		MaxResponseHeaderBytes: 64 << 10,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
 	}
 }
 

@@ -113,7 +113,7 @@ func (c *Client) attempt(ctx context.Context, r request, out any) (http.Header, 
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.http.Do(req)
+	res, err := c.send(req)
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +127,17 @@ func (c *Client) attempt(ctx context.Context, r request, out any) (http.Header, 
 		return res.Header, err
 	}
 	return res.Header, decode(res.Body, out)
+}
+
+// send sends a request once. A server that answers 101 is no gateway; the body of this answer
+// is the connection, and the end of the request's context does not end a read of it.
+func (c *Client) send(req *http.Request) (*http.Response, error) {
+	res, err := c.http.Do(req)
+	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
+		res.Body.Close()
+		return nil, &notGatewayError{errors.New("status 101")}
+	}
+	return res, err
 }
 
 // newRequest builds the HTTP request of one attempt.

@@ -45,7 +45,7 @@ func (c *Client) openStream(ctx context.Context, path string, query url.Values, 
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.http.Do(req)
+	res, err := c.send(req)
 	if err != nil {
 		return nil, err
 	}

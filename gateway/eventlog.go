@@ -89,6 +89,18 @@ func (g *Gateway) Subscribe(after uint64) (sub *Subscription, gap bool, err erro
 	return &Subscription{l: g.events, next: after}, false, nil
 }
 
+// EventsBegin returns the position before the first event that is kept, 0 if there is
+// none. The numbers of a log begin with the time of its creation, so that a lower position
+// is of another log, such as that of another data directory.
+func (g *Gateway) EventsBegin() (uint64, error) {
+	forgotten, _, err := g.store.EventSpan()
+	if err != nil || forgotten > 0 {
+		return forgotten, err
+	}
+	first, err := g.eventBehind(0)
+	return max(first, 1) - 1, err
+}
+
 // SubscribeNow returns a cursor at the end of the log.
 func (g *Gateway) SubscribeNow() *Subscription {
 	return &Subscription{l: g.events, next: g.LastEvent()}
@@ -224,6 +236,30 @@ func (s *Subscription) Next(ctx context.Context, buf []Event) ([]Event, error) {
 			return buf, ctx.Err()
 		}
 	}
+}
+
+// Read is Next at the end of the log, too: there it returns no events, and does not wait
+// for one. The position may be below the end although no event is behind it, because
+// numbers are left out.
+func (s *Subscription) Read(ctx context.Context, buf []Event) ([]Event, error) {
+	n := max(1, cap(buf)-len(buf))
+	start := len(buf)
+	for s.next < s.l.last.Load() {
+		var wait <-chan struct{} // for another reader, which reads the store
+		var err error
+		if buf, wait, err = s.take(buf, n); err != nil || len(buf) > start {
+			return buf, err
+		}
+		if wait == nil {
+			continue
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return buf, ctx.Err()
+		}
+	}
+	return buf, nil
 }
 
 // take appends up to n events, or returns the channel to wait for. It may do neither

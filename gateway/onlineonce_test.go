@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,6 +56,9 @@ func TestOnlinePushWithAKeyIsSentOnce(t *testing.T) {
 		first := l.Transmissions()[0]
 		if m, err := g.Message(first.Message); err != nil || m.Completed() || m.Counts.Queued != 1 || !m.Online {
 			t.Errorf("under way: %+v, %v, want it stored and not completed", m, err)
+		}
+		if _, err := g.Cancel(t.Context(), first.Message); gateway.CodeOf(err) != gateway.CodeAlreadyFinal || !strings.Contains(err.Error(), "cannot be canceled") {
+			t.Errorf("a cancel under way: %v, want that it cannot be canceled", err)
 		}
 		go push()
 		go push()

@@ -135,9 +135,17 @@ func (g *Gateway) overlay(d *Delivery) {
 
 // Cancel withdraws a message: every delivery that is not final becomes canceled,
 // durably. A delivery that the device already has may still be acked late.
-// Errors: CodeMessageNotFound, CodeAlreadyFinal, CodeUnavailable.
+// Errors: CodeMessageNotFound, CodeAlreadyFinal (also for an online message under way, of
+// which nothing is queued), CodeUnavailable.
 func (g *Gateway) Cancel(ctx context.Context, id MessageID) (Message, error) {
-	return g.store.Cancel(ctx, id, g.now())
+	m, err := g.store.Cancel(ctx, id, g.now())
+	if CodeOf(err) != CodeAlreadyFinal {
+		return m, err
+	}
+	if now, e := g.Message(id); e == nil && now.Online && !now.Completed() {
+		err = &Error{Code: CodeAlreadyFinal, MessageID: id, Message: "a message with mode=online is sent at once and cannot be canceled; its wait ends it"}
+	}
+	return m, err
 }
 
 // Uplinks lists stored uplinks above after, oldest first; client "" = all.

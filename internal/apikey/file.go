@@ -55,18 +55,18 @@ type content struct {
 }
 
 // fileForm is the file's content as JSON.
-type fileForm struct {
-	Version int       `json:"version"`
-	Keys    []keyForm `json:"keys"`
-	Guards  []string  `json:"guarded_groups,omitempty"`
+type fileForm[K any] struct {
+	Version int      `json:"version"`
+	Keys    []K      `json:"keys"`
+	Guards  []string `json:"guarded_groups,omitempty"`
 }
 
 type keyForm struct {
 	ID         string    `json:"id"`
 	Name       string    `json:"name"`
 	Scopes     []string  `json:"scopes"`
-	Prefix     string    `json:"prefix,omitempty"`
-	Group      string    `json:"group,omitempty"`
+	Prefix     *string   `json:"prefix,omitempty"` // never empty
+	Group      *string   `json:"group,omitempty"`  // never empty
 	CreatedAt  time.Time `json:"created_at"`
 	ExpiresAt  time.Time `json:"expires_at,omitzero"`
 	LastUsedAt time.Time `json:"last_used_at,omitzero"`
@@ -221,9 +221,9 @@ func (f *file) write(c content) error {
 }
 
 func encode(c content) []byte {
-	form := fileForm{Version: fileVersion, Keys: make([]keyForm, len(c.keys)), Guards: c.guards}
+	form := fileForm[keyForm]{Version: fileVersion, Keys: make([]keyForm, len(c.keys)), Guards: c.guards}
 	for i, k := range c.keys {
-		form.Keys[i] = keyForm{ID: k.ID, Name: k.Name, Scopes: k.Scopes.Names(), Prefix: k.Limit.Prefix, Group: k.Limit.Group,
+		form.Keys[i] = keyForm{ID: k.ID, Name: k.Name, Scopes: k.Scopes.Names(), Prefix: orNone(k.Limit.Prefix), Group: orNone(k.Limit.Group),
 			CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsed(), SHA256: hex.EncodeToString(k.hash[:])}
 	}
 	b, err := json.MarshalIndent(form, "", "  ")
@@ -233,26 +233,38 @@ func encode(c content) []byte {
 	return append(b, '\n')
 }
 
-// decode checks every row. One bad row is an error of the whole file.
+func orNone(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// decode checks every row. One bad row is an error of the whole file, and so is a member
+// that it does not know: if the name of a limit is misspelled, the key has no limit.
 func decode(b []byte) (c content, err error) {
-	var form fileForm
-	if err := json.Unmarshal(b, &form); err != nil {
+	var form fileForm[json.RawMessage]
+	if err := private.Decode(private.WithoutMark(b), &form, "version", "keys", "guarded_groups"); err != nil {
 		return c, err
 	}
 	if form.Version != fileVersion {
 		return c, fmt.Errorf("version %d, want %d", form.Version, fileVersion)
 	}
-	seen := make(map[string]bool)
+	ids, secrets := make(map[string]bool), make(map[[32]byte]bool)
 	c.keys = make([]*Key, 0, len(form.Keys))
-	for i, row := range form.Keys {
-		k, err := row.key()
-		if err == nil && seen[k.ID] {
+	for i, text := range form.Keys {
+		k, err := decodeKey(text)
+		switch {
+		case err != nil:
+		case ids[k.ID]:
 			err = errors.New("its id is there twice")
+		case secrets[k.hash]:
+			err = errors.New("its sha256 is there twice")
 		}
 		if err != nil {
 			return c, fmt.Errorf("key %d: %w", i+1, err)
 		}
-		seen[k.ID] = true
+		ids[k.ID], secrets[k.hash] = true, true
 		c.keys = append(c.keys, k)
 	}
 	for _, name := range form.Guards {
@@ -264,12 +276,26 @@ func decode(b []byte) (c content, err error) {
 	return c, nil
 }
 
-func (row *keyForm) key() (*Key, error) {
+func decodeKey(text []byte) (*Key, error) {
+	var row keyForm
+	err := private.Decode(text, &row, "id", "name", "scopes", "prefix", "group", "created_at", "expires_at", "last_used_at", "sha256")
+	if err != nil {
+		return nil, err
+	}
+	if row.Prefix != nil && *row.Prefix == "" || row.Group != nil && *row.Group == "" {
+		return nil, errors.New("its prefix or group is empty")
+	}
 	scopes, err := ParseScopes(row.Scopes)
 	if err != nil {
 		return nil, err
 	}
-	spec := Spec{Name: row.Name, Scopes: scopes, Limit: Limit{Prefix: row.Prefix, Group: row.Group}}
+	spec := Spec{Name: row.Name, Scopes: scopes}
+	if row.Prefix != nil {
+		spec.Limit.Prefix = *row.Prefix
+	}
+	if row.Group != nil {
+		spec.Limit.Group = *row.Group
+	}
 	if err := spec.Check(row.CreatedAt); err != nil {
 		return nil, err
 	}

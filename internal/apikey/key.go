@@ -60,6 +60,13 @@ func (k *Key) Life() context.Context {
 	return k.life
 }
 
+// equal reports whether two keys with one id and one secret have the same rights for the
+// same time.
+func (k *Key) equal(other *Key) bool {
+	return k.Name == other.Name && k.Scopes == other.Scopes && k.Limit == other.Limit &&
+		k.CreatedAt.Equal(other.CreatedAt) && k.ExpiresAt.Equal(other.ExpiresAt)
+}
+
 // Ends reports whether the key can end: a configured one is valid as long as the
 // process runs.
 func (k *Key) Ends() bool { return !k.CreatedAt.IsZero() }

@@ -266,7 +266,8 @@ func (ks *Keyset) guardsBeside(keys []*Key) []string {
 }
 
 // adoptLocked publishes c. A known key keeps its value, so that its revocation
-// reaches the callers that hold it.
+// reaches the callers that hold it. A key that another process has changed gets a new
+// value: calls under the old one end, because their rights may have become fewer.
 func (ks *Keyset) adoptLocked(c content) {
 	keys := c.keys
 	before := make(map[string]*Key, len(ks.List()))
@@ -274,13 +275,16 @@ func (ks *Keyset) adoptLocked(c content) {
 		before[k.ID] = k
 	}
 	for i, k := range keys {
-		if was := before[k.ID]; was != nil && was.hash == k.hash {
-			if k.used.Load() > was.used.Load() {
-				was.used.Store(k.used.Load())
-			}
+		was := before[k.ID]
+		if was == nil || was.hash != k.hash {
+			continue
+		}
+		used := max(k.used.Load(), was.used.Load())
+		if was.equal(k) {
 			keys[i] = was
 			delete(before, k.ID)
 		}
+		keys[i].used.Store(used)
 	}
 	for _, k := range before {
 		k.revoke()

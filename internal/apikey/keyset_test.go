@@ -189,6 +189,18 @@ func TestDamageIsNotStartedWith(t *testing.T) {
 		"scope":        strings.Replace(string(whole), `"admin"`, `"everything"`, 1),
 		"twice":        regexp.MustCompile(`(?s)(\{\s*"id".*?\n    \})`).ReplaceAllString(string(whole), "$1,$1"),
 		"limited root": strings.Replace(string(whole), `"name"`, `"prefix": "a", "name"`, 1),
+		"misspelled":   strings.Replace(string(whole), `"name"`, `"prefx": "a-", "name"`, 1),
+		"other case":   strings.Replace(string(whole), `"name"`, `"Expires_At": "2030-01-01T00:00:00Z", "name"`, 1),
+		"two members":  strings.Replace(string(whole), `"name"`, `"name": "y", "name"`, 1),
+		"null":         strings.Replace(string(whole), `"name"`, `"expires_at": null, "name"`, 1),
+		"no prefix":    strings.Replace(string(whole), `"name"`, `"prefix": "", "name"`, 1),
+		"no group":     strings.Replace(string(whole), `"name"`, `"group": "", "name"`, 1),
+		"null key":     strings.Replace(string(whole), `"keys": [`, `"keys": [null,`, 1),
+		"null keys":    `{"version":1,"keys":null}`,
+		"no such list": strings.Replace(string(whole), `"version"`, `"guarded_group": ["g"], "version"`, 1),
+		"two lists":    strings.Replace(string(whole), `"version"`, `"Keys": [], "version"`, 1),
+		"one secret":   regexp.MustCompile(`(?s)\{\s*"id": "[^"]*"(.*?\n    \})`).ReplaceAllString(string(whole), `{"id":"key_1"$1,{"id":"key_2"$1`),
+		"followed":     string(whole) + "{}",
 		"padded":       string(whole) + strings.Repeat(" ", maxFile),
 		"huge":         strings.Repeat(" ", maxFile+1),
 	} {
@@ -270,6 +282,79 @@ func TestTwoProcessesShareTheFile(t *testing.T) {
 	all.Wait()
 	if got := len(open(t, path).List()); got != 22 {
 		t.Errorf("%d keys after 20 at once, want 22", got)
+	}
+}
+
+// TestAChangeOfAKeyIsTakenOver: less scopes, another limit or an earlier end, written
+// into the file, hold for the next call, end the calls under way, and are not undone.
+func TestAChangeOfAKeyIsTakenOver(t *testing.T) {
+	for name, change := range map[string]struct {
+		from, to string
+		valid    bool
+	}{
+		"scopes":  {`"messages:write"`, `"messages:read"`, true},
+		"limit":   {`"name"`, `"prefix": "acme-", "name"`, true},
+		"end":     {`"name"`, `"expires_at": "2020-01-01T00:00:00Z", "name"`, false},
+		"name":    {`"name": "x"`, `"name": "y"`, true},
+		"nothing": {`"name"`, ` "name"`, true},
+	} {
+		path := filepath.Join(t.TempDir(), "keys.json")
+		r := open(t, path)
+		held, secret := create(t, r, Spec{Name: "x", Scopes: ClientsRead | MessagesWrite})
+		if _, err := r.Authenticate(secret, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edited := strings.Replace(string(whole), change.from, change.to, 1)
+		if err := os.WriteFile(path, []byte(edited), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want := rights(open(t, path).List()[0])
+		if err := r.reload(); err != nil {
+			t.Fatal(err)
+		}
+		got := r.List()[0]
+		if rights(got) != want {
+			t.Errorf("%s: the key is %s, want %s as in the file", name, rights(got), want)
+		}
+		if _, err := r.Authenticate(secret, time.Now()); (err == nil) != change.valid {
+			t.Errorf("%s: %v, want it valid: %v", name, err, change.valid)
+		}
+		if held.Alive(time.Now()) != (name == "nothing") {
+			t.Errorf("%s: the calls under way go on: %v", name, held.Alive(time.Now()))
+		}
+		if got.LastUsed().IsZero() {
+			t.Errorf("%s: the last use is lost", name)
+		}
+		if err := r.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if after := rights(open(t, path).List()[0]); after != want {
+			t.Errorf("%s: the gateway has written %s over it", name, after)
+		}
+	}
+}
+
+func rights(k *Key) string {
+	return fmt.Sprint(k.Name, k.Scopes, k.Limit, k.CreatedAt.UTC(), k.ExpiresAt.UTC())
+}
+
+// A byte order mark, which editors on Windows write, is no damage.
+func TestAByteOrderMarkIsSkipped(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	create(t, open(t, path), Spec{Name: "x", Scopes: Admin})
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append([]byte("\ufeff"), whole...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Open(path, quiet); err != nil || len(r.List()) != 1 {
+		t.Errorf("a file with a byte order mark: %v", err)
 	}
 }
 

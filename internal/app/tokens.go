@@ -58,14 +58,17 @@ func (s *tokenStore) IssueToken(t api.StoredToken, replaces string) (api.StoredT
 		e.ExpiresAt = t.ExpiresAt.UTC().Truncate(time.Second)
 	}
 	err := s.edit(func() (err error) {
-		e, err = deviceauth.IssueToken(s.file, e, replaces)
+		e, err = deviceauth.IssueToken(s.file, e, deviceauth.IssueOptions{Replaces: replaces, Tenant: t.Tenant})
 		return err
 	})
 	switch {
 	case errors.Is(err, deviceauth.ErrTokenUnknown):
 		err = api.ErrNoToken
-	case errors.Is(err, deviceauth.ErrTokensTooMany):
-		err = fmt.Errorf("%w: at most %d", api.ErrTooManyTokens, deviceauth.MaxClientTokens)
+	}
+	for _, e := range []error{deviceauth.ErrTokensTooMany, deviceauth.ErrTokensFull, deviceauth.ErrTokensShare} {
+		if errors.Is(err, e) {
+			err = fmt.Errorf("%w: %w", api.ErrTooManyTokens, e)
+		}
 	}
 	if err != nil {
 		return api.StoredToken{}, "", err

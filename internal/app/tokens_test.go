@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -90,5 +91,17 @@ func TestDeviceTokensOfTwoEditors(t *testing.T) {
 	list, err := deviceauth.ReadTokens(file)
 	if err != nil || len(list) != 20 {
 		t.Errorf("%d entries, %v, want 20", len(list), err)
+	}
+}
+
+// The error of a full file does not say that the client has many tokens.
+func TestAFullFileOfTokensIsCalledSo(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	s := &tokenStore{file: file, reload: func() {}}
+	if err := os.WriteFile(file, []byte(strings.Repeat("#"+strings.Repeat("x", 1022)+"\n", 64<<10)), 0o600); err != nil { // 64 MiB
+		t.Fatal(err)
+	}
+	if _, _, err := s.IssueToken(api.StoredToken{Client: "a"}, ""); !errors.Is(err, api.ErrTooManyTokens) || !strings.Contains(err.Error(), "the file of tokens is full") {
+		t.Errorf("the error is %v", err)
 	}
 }

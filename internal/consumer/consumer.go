@@ -284,14 +284,19 @@ func (m *Manager) Pull(ctx context.Context, name string, limit apikey.Limit, lea
 		return b, err
 	}
 	b.Gap = gap && after > 0
+	whole := context.WithoutCancel(ctx) // of a read of what is there
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for passed := 0; len(b.Events) == 0 && passed < maxPassed; {
-		if sub.Behind() == 0 && wait == 0 {
-			break
+		events := make([]gateway.Event, 0, most)
+		switch {
+		case sub.Behind() > 0:
+			events, err = sub.Read(whole, events)
+		case wait == 0:
+			err = context.DeadlineExceeded
+		default:
+			events, err = sub.Next(ctx, events)
 		}
-		var events []gateway.Event
-		events, err = sub.Next(ctxOrNow(ctx, sub), make([]gateway.Event, 0, most))
 		if errors.Is(err, gateway.ErrOverflow) {
 			b.Gap, err = true, nil
 			continue
@@ -321,14 +326,6 @@ func (m *Manager) Pull(ctx context.Context, name string, limit apikey.Limit, lea
 		c.delivered = max(c.delivered, b.Through)
 	}
 	return b, err
-}
-
-// ctxOrNow returns a context that does not end while the log has events to read.
-func ctxOrNow(ctx context.Context, sub *gateway.Subscription) context.Context {
-	if sub.Behind() > 0 {
-		return context.WithoutCancel(ctx)
-	}
-	return ctx
 }
 
 // take gives the caller the lease of a consumer, at least for the time of its wait.

@@ -261,3 +261,47 @@ func TestConsumersOfTenants(t *testing.T) {
 		}
 	})
 }
+
+// youngLog is a log that has forgotten nothing, as that of a new data directory. Its
+// numbers begin high, so that no event is behind the position 0.
+type youngLog struct{ *memstore.Store }
+
+func (s youngLog) EventSpan() (forgotten, last uint64, err error) {
+	_, last, err = s.Store.EventSpan()
+	return 0, last, err
+}
+
+// A pull from a log whose last numbers have no events ends with its wait.
+func TestAPullFromALogWithoutEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memstore.New(memstore.Options{})
+		t.Cleanup(func() { s.Close() })
+		w := &world{T: t, g: gatewaytest.New(t, youngLog{s}, gateway.Config{})}
+		w.start()
+		if _, _, err := w.m.Put(t.Context(), "c", feed.Filter{}, apikey.Limit{}, 0, false); err != nil {
+			t.Fatal(err)
+		}
+		for _, wait := range []time.Duration{0, 3 * time.Second} {
+			begun := time.Now()
+			done := make(chan Batch, 1)
+			go func() {
+				b, err := w.m.Pull(t.Context(), "c", apikey.Limit{}, "", "here", 10, wait)
+				if err != nil {
+					t.Error(err)
+				}
+				done <- b
+			}()
+			select {
+			case b := <-done:
+				if d := time.Since(begun); d != wait || len(b.Events) > 0 || b.Through != w.g.LastEvent() {
+					t.Errorf("a wait of %v took %v, with %d events up to %d", wait, d, len(b.Events), b.Through)
+				}
+			case <-time.After(time.Hour):
+				t.Errorf("a pull with a wait of %v has not ended after an hour", wait)
+				gatewaytest.Connect(t, w.g, "a", gatewaytest.Options{}) // whose event ends it
+				<-done
+			}
+			time.Sleep(2 * LeaseTime)
+		}
+	})
+}

@@ -108,7 +108,8 @@ func (c *Compiled) Wants(e *gateway.Event) (bool, error) {
 
 // within reports whether an event is about a client within the limit, or about a
 // message to many that was pushed under it. A limit to a group has the events of a
-// client from when it came into the group: the earlier ones may be another tenant's.
+// client from when it came into the group: the earlier ones may be another tenant's, and
+// so may the messages that the client answers later.
 func (c *Compiled) within(e *gateway.Event) (bool, error) {
 	l := &c.limit
 	switch {
@@ -125,7 +126,11 @@ func (c *Compiled) within(e *gateway.Event) (bool, error) {
 	}
 	s, err := c.lookup.of(e)
 	j, in := (&gateway.ClientRecord{Groups: s.groups, Joined: s.joined}).In(l.Group)
-	return err == nil && in && e.Seq > j.Event, err
+	if err != nil || !in || e.Seq <= j.Event || e.Message == "" {
+		return err == nil && in && e.Seq > j.Event, err
+	}
+	m, err := c.lookup.message(e)
+	return err == nil && (m.seq == 0 || m.seq > j.Seq || l.Covers(m.owner)), err
 }
 
 func (f *Filter) matches(s *subject) bool {

@@ -13,7 +13,7 @@ type Lookup struct {
 	gateway *gateway.Gateway
 	mu      sync.Mutex
 	slots   [1024]lookedUp // by the event's number
-	owners  [64]owned      // likewise, of messages to many
+	owners  [64]owned      // likewise, of messages
 }
 
 // NewLookup returns a Lookup that reads from g.
@@ -27,10 +27,11 @@ type subject struct {
 	joined []gateway.Joining // of each of groups
 }
 
-// owned is the owner of an event's message.
+// owned has the owner and the place of an event's message.
 type owned struct {
 	event uint64
-	owner string
+	owner string      // "" for none, and of a message that is not known
+	seq   gateway.Seq // 0 if the message is not in the store
 }
 
 // Subject returns the groups and labels of the client of an event, none for an unknown
@@ -42,26 +43,32 @@ func (l *Lookup) Subject(e *gateway.Event) (groups []string, labels map[string]s
 
 // Owner returns the owner of the message of an event; "" if it has none, or is not known.
 func (l *Lookup) Owner(e *gateway.Event) (string, error) {
+	m, err := l.message(e)
+	return m.owner, err
+}
+
+func (l *Lookup) message(e *gateway.Event) (owned, error) {
 	slot := &l.owners[e.Seq%uint64(len(l.owners))]
 	l.mu.Lock()
 	kept := *slot
 	l.mu.Unlock()
 	if kept.event == e.Seq && e.Seq > 0 {
-		return kept.owner, nil
+		return kept, nil
 	}
 	m, err := l.gateway.Message(e.Message)
 	if gateway.CodeOf(err) == gateway.CodeMessageNotFound {
-		return "", nil
+		return owned{}, nil
 	}
 	if err != nil {
-		return "", err
+		return owned{}, err
 	}
+	found := owned{e.Seq, m.Owner, m.Seq}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if slot.event < e.Seq {
-		*slot = owned{e.Seq, m.Owner}
+		*slot = found
 	}
-	return m.Owner, nil
+	return found, nil
 }
 
 type lookedUp struct {

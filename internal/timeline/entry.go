@@ -68,6 +68,13 @@ type Entry struct {
 // IsAck reports whether e is a frame with a Code.
 func (e *Entry) IsAck() bool { return e.Kind == Framed && e.Frame == protocol.FrameAck }
 
+// OfDelivery reports whether e is about a delivery that the store has, and Seq is the place
+// of its message.
+func (e *Entry) OfDelivery() bool {
+	return e.Seq != 0 && !e.Ephemeral && (e.Kind == Stepped ||
+		e.Kind == Framed && (e.Out && (e.Frame == protocol.FrameData || e.Frame == protocol.FrameAsk) || !e.Out && e.Frame == protocol.FrameAck))
+}
+
 // HasPayload reports whether the bytes of a frame may have a payload, a result or
 // parts of one.
 func (e *Entry) HasPayload() bool {

@@ -12,12 +12,15 @@ import (
 )
 
 // sharedNetworks are not public although net/netip does not say so: RFC 6598, RFC 2544,
-// RFC 6890, RFC 3879 and the IPv4 addresses in IPv6 ones: NAT64, 6to4, Teredo and
-// IPv4-compatible.
+// RFC 6890, RFC 3879, RFC 6666, RFC 9602 (segments of a provider's own network), those for
+// documentation, and the IPv4 addresses in IPv6 ones: NAT64, 6to4, its relays, Teredo,
+// IPv4-translated and IPv4-compatible.
 var sharedNetworks = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("0.0.0.0/8"),
 	netip.MustParsePrefix("192.0.0.0/24"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
 	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("::/96"),
-	netip.MustParsePrefix("fec0::/10")}
+	netip.MustParsePrefix("fec0::/10"), netip.MustParsePrefix("100::/64"), netip.MustParsePrefix("5f00::/16"), netip.MustParsePrefix("::ffff:0:0:0/96"),
+	netip.MustParsePrefix("192.88.99.0/24"), netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"),
+	netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("3fff::/20")}
 
 // refusedAddress is why no connection is made.
 type refusedAddress struct {

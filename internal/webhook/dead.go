@@ -42,6 +42,11 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 	if err != nil {
 		return 0, "", err
 	}
+	done, ok := m.byHand(e)
+	if !ok {
+		return 0, errByHand, nil
+	}
+	defer done()
 	for {
 		list, _, err := m.Dead(id, l, 0, 100)
 		if err != nil || len(list) == 0 {
@@ -107,7 +112,7 @@ func (e *endpoint) replay(ctx context.Context, w *Webhook, filter *feed.Compiled
 		return err
 	}
 	for sub.Position() < until {
-		events, err := sub.Next(ctx, make([]gateway.Event, 0, scanEvents))
+		events, err := sub.Read(ctx, make([]gateway.Event, 0, scanEvents)) // until may have no event
 		if err == nil {
 			events, err = wanted(filter, events)
 		}

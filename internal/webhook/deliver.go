@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -143,6 +142,9 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 		return a, nil, kind
 	}
 	defer res.Body.Close()
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		res.Body = http.NoBody // it is the connection, and neither timeout nor ctx ends a read of it
+	}
 	reply, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	a.Status, a.Duration = res.StatusCode, time.Since(begun)
 	a.Answer = strings.ToValidUTF8(string(reply[:min(len(reply), shownAnswer)]), "\uFFFD")
@@ -250,8 +252,17 @@ func (m *Manager) newTransport() *http.Transport {
 	}}
 	return &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: MaxTimeout, MaxConnsPerHost: MaxConcurrency,
 		MaxIdleConnsPerHost: max(1, min(DefaultConcurrent, m.cfg.Requests/64)), IdleConnTimeout: 90 * time.Second, DisableCompression: true,
-		MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true}
+		MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: askAfter, PingTimeout: answerWithin}}
 }
+
+// Bounds of a silence on an HTTP/2 connection. Without them a connection that the network
+// has lost stays, and each request on it takes its whole timeout in vain, until TCP gives
+// it up a quarter of an hour later.
+const (
+	askAfter     = 10 * time.Second // then the gateway asks whether the other end is there
+	answerWithin = 5 * time.Second  // else the connection closes
+)
 
 // replyKind has the headers of an answer that concern a push to the device.
 type replyKind struct {
@@ -269,9 +280,25 @@ func replyKindOf(h http.Header) (k replyKind) {
 		k.encoding = gateway.EncodingText
 	}
 	if v := h.Get("Longwire-TTL"); v != "" {
-		if k.ttl, k.err = time.ParseDuration(v); k.err != nil || k.ttl < gateway.MinTTL || k.ttl > gateway.MaxTTL {
-			k.err = cmp.Or(k.err, fmt.Errorf("Longwire-TTL %q is not a duration from %v to %v", v, gateway.MinTTL, gateway.MaxTTL))
+		var ok bool
+		if k.ttl, ok = readTTL(v); !ok {
+			k.err = fmt.Errorf("Longwire-TTL %q is not a duration from 1s to 30d, such as 10m", v)
 		}
 	}
 	return k
+}
+
+// readTTL reads a time to live as the API does, with days ("7d") and bare seconds, too.
+func readTTL(text string) (d time.Duration, ok bool) {
+	unit := time.Second
+	number, days := strings.CutSuffix(text, "d")
+	if days {
+		unit = 24 * time.Hour
+	}
+	if n, err := strconv.ParseUint(number, 10, 22); err == nil {
+		d = time.Duration(n) * unit
+	} else if d, err = time.ParseDuration(text); err != nil {
+		return 0, false
+	}
+	return d, d >= gateway.MinTTL && d <= gateway.MaxTTL
 }

@@ -51,6 +51,7 @@ type endpoint struct {
 	scanAt    time.Time     // no parked client is due before; zero = not known
 	scanRoom  chan struct{} // closed when the scan has room; nil while it does not need it
 	replaying bool
+	byHand    bool          // a test or a redelivery is under way
 	reading   bool          // a catch-up reader is under way
 	room      chan struct{} // closed when it has room; nil while it does not need it
 	wakeAt    time.Time

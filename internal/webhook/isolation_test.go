@@ -161,6 +161,49 @@ func TestATenantLeavesRequestsToOthers(t *testing.T) {
 	})
 }
 
+// Tests and redeliveries of an endpoint that hangs take one socket of each webhook, however
+// many there are at once.
+func TestManyTestsOfAnEndpointThatHangs(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(ctx context.Context, _ body, _ int) *http.Response {
+			<-ctx.Done()
+			return status(500)
+		})
+		h := w.create(r, Spec{Timeout: MaxTimeout})
+		attempts := make(chan Attempt, 100)
+		for range cap(attempts) {
+			go func() {
+				a, err := w.m.Test(w.Context(), h.ID, apikey.Limit{})
+				if err != nil {
+					w.Error(err)
+				}
+				attempts <- a
+			}()
+		}
+		synctest.Wait()
+		if _, failed, err := w.m.Redeliver(w.Context(), h.ID, apikey.Limit{}); err != nil || failed != "another test or redelivery of the webhook is under way" {
+			w.Errorf("a redelivery beside them: %q, %v", failed, err)
+		}
+		refused := 0
+		for range cap(attempts) {
+			if a := <-attempts; a.Error == "another test or redelivery of the webhook is under way" && !a.At.IsZero() && a.Client == "test" {
+				refused++
+			}
+		}
+		r.mu.Lock()
+		most := r.most
+		r.mu.Unlock()
+		if most != 1 || refused != cap(attempts)-1 {
+			w.Errorf("%d requests were under way, and %d tests say that there is another one", most, refused)
+		}
+		r.answers(nil)
+		if a, err := w.m.Test(w.Context(), h.ID, apikey.Limit{}); err != nil || a.Error != "" {
+			w.Errorf("later: %q, %v", a.Error, err)
+		}
+	})
+}
+
 // A burst of a client, or of several, whose events all fail, by an error or by the timeout,
 // delays no other client's events at the same endpoint.
 func TestOthersAreNotDelayedByABurstOfAPoisonClient(t *testing.T) {

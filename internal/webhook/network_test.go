@@ -43,6 +43,8 @@ func TestAddressesThatWebhooksMayReach(t *testing.T) {
 		{to: "198.18.0.1:80"}, {to: "0.0.0.0:80"}, {to: "0.1.2.3:80"}, {to: "192.0.0.8:80"}, {to: "224.0.0.1:80"}, {to: "255.255.255.255:80"}, {to: "240.0.0.1:80"},
 		{to: "[::]:80"}, {to: "[fe80::1%eth0]:80"}, {to: "[fc00::1]:80"}, {to: "[ff02::1]:80"},
 		{to: "[64:ff9b::7f00:1]:80"}, {to: "[64:ff9b::5db8:d822]:80"}, {to: "[64:ff9b:1::7f00:1]:80"}, {to: "[2002:7f00:1::]:80"}, {to: "[2001::1]:80"}, {to: "[fec0::1]:80"},
+		{to: "[5f00::1]:80"}, {to: "[100::1]:80"}, {to: "[::ffff:0:7f00:1]:80"}, {to: "[2001:db8::1]:80"}, {to: "[3fff::1]:80"},
+		{to: "192.0.2.1:80"}, {to: "198.51.100.1:80"}, {to: "203.0.113.1:80"}, {to: "192.88.99.1:80"}, {to: "[2001:db8::1]:80", networks: "2001:db8::/32", want: true},
 		{to: "[::ffff:10.0.0.1]:80"}, {to: "[::ffff:127.0.0.1]:80"}, {to: "[::ffff:169.254.169.254]:80"}, {to: "[::127.0.0.1]:80"},
 		{to: "127.0.0.1:80"}, {to: "127.1.2.3:80"}, {to: "[::1]:80"}, {to: "127.0.0.1:80", loopback: no},
 		{to: "127.0.0.1:80", loopback: yes, want: true}, {to: "[::1]:80", loopback: yes, want: true}, {to: "[::ffff:127.0.0.1]:80", loopback: yes, want: true},
@@ -225,6 +227,31 @@ func TestAnAnswerWithoutAnEndIsGivenUp(t *testing.T) {
 		if a.Status != status || !strings.Contains(a.Error, "within 1s") || a.Duration < MinTimeout || a.Duration > 30*time.Second {
 			t.Errorf("%s: %d, %q after %v, want it given up after %v", path, a.Status, a.Error, a.Duration, MinTimeout)
 		}
+	}
+}
+
+// An answer 101 leaves the connection open for another protocol. It is a failure at
+// once: no timeout ends a read from such a connection.
+func TestAnEndpointThatSwitchesProtocols(t *testing.T) {
+	leave := make(chan bool)
+	url := onWire(t, func(c net.Conn) {
+		takeRequest(c)
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		<-leave
+	})
+	t.Cleanup(func() { close(leave) })
+	m := onNetwork(t, yes)
+	done := make(chan Attempt, 1)
+	go func() { done <- try(t, m, url) }()
+	select {
+	case a := <-done:
+		if a.Status != 101 || a.Error != "the endpoint has answered 101" {
+			t.Errorf("%d, %q, want a failure", a.Status, a.Error)
+		}
+	case <-time.After(10 * MinTimeout):
+		leave <- true // which ends the request
+		<-done
+		t.Error("a request with a timeout of 1s has not ended after 10s")
 	}
 }
 

@@ -138,9 +138,14 @@ var reserved = map[string]bool{"Host": true, "Content-Length": true, "Content-Ty
 
 func checkHeaders(h map[string]string) error {
 	size := 0
+	names := make(map[string]bool)
 	for k, v := range h {
 		size += len(k) + len(v)
 		canonical := http.CanonicalHeaderKey(k)
+		if names[canonical] { // one request would have the one value, the next one the other
+			return &FieldError{"headers", fmt.Sprintf("has %s twice: the case of letters does not count", canonical)}
+		}
+		names[canonical] = true
 		if !httpguts.ValidHeaderFieldName(k) || !httpguts.ValidHeaderFieldValue(v) {
 			return &FieldError{"headers", fmt.Sprintf("has %q, which is no valid header", k)}
 		}

@@ -180,6 +180,11 @@ func (m *Manager) Test(ctx context.Context, id string, limit apikey.Limit) (Atte
 		return Attempt{}, err
 	}
 	now := m.cfg.Now()
+	done, ok := m.byHand(e)
+	if !ok {
+		return Attempt{At: now, Type: gateway.EventMessageReceived, Client: "test", Try: 1, Error: errByHand}, nil
+	}
+	defer done()
 	ev := gateway.Event{Type: gateway.EventMessageReceived, At: now, Client: "test",
 		Uplink: &gateway.Uplink{Client: "test", At: now, Payload: []byte("a test of the webhook")}}
 	body, id, err := m.cfg.Encode(&ev, true)
@@ -189,4 +194,24 @@ func (m *Manager) Test(ctx context.Context, id string, limit apikey.Limit) (Atte
 	a, _, _ := m.post(ctx, e.http, &w, id, body, false)
 	a.Type, a.Client, a.Try = ev.Type, ev.Client, 1
 	return a.Attempt, nil
+}
+
+// errByHand is the error of a test or a redelivery beside another one.
+const errByHand = "another test or redelivery of the webhook is under way"
+
+// byHand begins a test or a redelivery of a webhook and returns its end; ok is false while
+// there is another one. Their requests are not among Config.Requests, so a webhook has one
+// at a time: a caller must not take all sockets by many tests of an endpoint that hangs.
+func (m *Manager) byHand(e *endpoint) (done func(), ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e.byHand {
+		return nil, false
+	}
+	e.byHand = true
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		e.byHand = false
+	}, true
 }

@@ -56,6 +56,14 @@ type faultyStore struct {
 	gateway.Store
 	unread, unwritten atomic.Bool
 	failAfter         atomic.Int64 // reads of events until all fail; 0 = none fails
+	young             atomic.Bool  // the log has forgotten nothing, although its numbers begin high
+}
+
+func (s *faultyStore) EventSpan() (forgotten, last uint64, err error) {
+	if forgotten, last, err = s.Store.EventSpan(); s.young.Load() {
+		forgotten = 0
+	}
+	return forgotten, last, err
 }
 
 func (s *faultyStore) Events(after uint64, limit int, buf []gateway.Event) ([]gateway.Event, uint64, error) {
@@ -906,6 +914,31 @@ func TestReply(t *testing.T) {
 			w.Errorf("the device has got %+v", got)
 		}
 	})
+}
+
+// A replay up to a number that no event has ends there, and does not wait for an event.
+func TestAReplayOfALogWithoutEvents(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.store.young.Store(true)
+		h := w.create(w.receiver("r"), Spec{})
+		for range 2 {
+			if err := w.m.Replay(h.ID, apikey.Limit{}, 0, w.g.LastEvent()); err != nil {
+				w.Errorf("a replay of nothing: %v", err)
+			}
+			synctest.Wait()
+		}
+	})
+}
+
+// The time to live of a reply is written as in the API.
+func TestTimeToLiveOfAReply(t *testing.T) {
+	for text, want := range map[string]time.Duration{"10m": 10 * time.Minute, "7d": 7 * 24 * time.Hour, "30d": 30 * 24 * time.Hour, "90": 90 * time.Second, "1.5h": 90 * time.Minute,
+		"31d": 0, "0": 0, "500ms": 0, "-5s": 0, "1d12h": 0, "soon": 0, "d": 0, "4194304d": 0} {
+		k := replyKindOf(http.Header{"Longwire-Ttl": {text}})
+		if ok := k.err == nil; ok != (want > 0) || ok && k.ttl != want {
+			t.Errorf("%q is %v, %v, want %v", text, k.ttl, k.err, want)
+		}
+	}
 }
 
 // One tenant does not take the places of all.

@@ -20,14 +20,19 @@ type Subscription struct {
 var Everything feed.Filter
 
 // Subscribe returns a cursor behind the event numbered after, for the events that f
-// selects; see gateway.Subscribe. It returns a feed.UnknownTypeError.
-func (v *View) Subscribe(after uint64, f feed.Filter) (*Subscription, bool, error) {
+// selects; see gateway.Subscribe. gap is also true if after is before a log that has
+// forgotten nothing. It returns a feed.UnknownTypeError.
+func (v *View) Subscribe(after uint64, f feed.Filter) (s *Subscription, gap bool, err error) {
 	filter, err := v.Filter(f)
 	if err != nil {
 		return nil, false, err
 	}
-	sub, gap, err := v.shared.gateway.Subscribe(after)
-	return &Subscription{view: v, sub: sub, filter: filter}, gap, err
+	begin, err := v.shared.gateway.EventsBegin()
+	if err != nil {
+		return nil, false, err
+	}
+	sub, gap, err := v.shared.gateway.Subscribe(max(after, begin))
+	return &Subscription{view: v, sub: sub, filter: filter}, gap || after < begin, err
 }
 
 // SubscribeNow returns a cursor at the end of the log, for all that the caller may see.
@@ -90,7 +95,11 @@ func (s *Subscription) Next(ctx context.Context, buf []gateway.Event) ([]gateway
 		if err := ctx.Err(); err != nil {
 			return buf, err // checked here, because sub.Next does not wait while events keep coming
 		}
-		more, err := s.sub.Next(ctx, buf)
+		next := s.sub.Next
+		if s.end != 0 {
+			next = s.sub.Read // the end may have no event
+		}
+		more, err := next(ctx, buf)
 		if err != nil {
 			return buf, err
 		}

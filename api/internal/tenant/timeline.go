@@ -21,7 +21,7 @@ func (v *View) Timeline(b *timeline.Book, id gateway.ClientID) (gateway.Client, 
 	p := b.Read(id)
 	joined, err := v.joinedAt(&c)
 	n := len(p.Entries)
-	p.Entries = sinceJoined(p.Entries, joined)
+	p.Entries = v.sinceJoined(p.Entries, &c, joined)
 	p.Dropped = p.Dropped && n == len(p.Entries)
 	return c, p, err
 }
@@ -38,24 +38,26 @@ func (v *View) joinedAt(c *gateway.Client) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // Next does not wait
-	events, err := sub.Next(ctx, make([]gateway.Event, 0, 1))
+	events, err := sub.Read(context.Background(), make([]gateway.Event, 0, 1))
 	switch {
-	case err == nil:
+	case err == nil && len(events) > 0:
 		return events[0].At, nil
-	case errors.Is(err, context.Canceled), errors.Is(err, gateway.ErrOverflow):
+	case err == nil, errors.Is(err, gateway.ErrOverflow):
 		return v.shared.now(), nil
 	}
 	return time.Time{}, err
 }
 
-// sinceJoined removes the entries from before a time.
-func sinceJoined(entries []timeline.Entry, joined time.Time) []timeline.Entry {
+// sinceJoined removes the entries from before a time, and those of deliveries from before
+// the client came into the group: the caller may not see their messages either.
+func (v *View) sinceJoined(entries []timeline.Entry, c *gateway.Client, joined time.Time) []timeline.Entry {
 	if joined.IsZero() {
 		return entries
 	}
-	return slices.DeleteFunc(entries, func(e timeline.Entry) bool { return e.At.Before(joined) })
+	j, _ := v.joined(c)
+	return slices.DeleteFunc(entries, func(e timeline.Entry) bool {
+		return e.At.Before(joined) || e.OfDelivery() && e.Seq <= uint64(j.Seq)
+	})
 }
 
 // TimelineReader follows the entries of a client while the caller may see it.
@@ -100,7 +102,7 @@ func (r *TimelineReader) sinceJoined(entries []timeline.Entry) ([]timeline.Entry
 		return nil, err
 	}
 	joined, err := r.view.joinedAt(&c)
-	return sinceJoined(entries, joined), err
+	return r.view.sinceJoined(entries, &c, joined), err
 }
 
 // StartTrace traces a client.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/private"
 )
 
 // HookConfig describes the HTTP service that decides about devices. The gateway
@@ -110,6 +111,9 @@ func newHook(ctx context.Context, running *sync.WaitGroup, cfg HookConfig, log *
 		Transport: &http.Transport{
 			MaxIdleConnsPerHost: cfg.Concurrency, IdleConnTimeout: 90 * time.Second,
 			MaxResponseHeaderBytes: maxAnswer, ForceAttemptHTTP2: true, DisableCompression: true,
+			// A connection that the network has lost closes, and does not fail each question
+			// until TCP gives it up a quarter of an hour later.
+			HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
 		},
 	}
 	return k, nil
@@ -273,6 +277,9 @@ func (k *hook) roundTrip(ctx context.Context, question []byte) (verdict, error) 
 		return failed, err
 	}
 	defer res.Body.Close()
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		res.Body = http.NoBody // it is the connection, and neither the timeout nor ctx ends a read of it
+	}
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:
@@ -290,19 +297,9 @@ func (k *hook) roundTrip(ctx context.Context, question []byte) (verdict, error) 
 // maxGrant bounds expires_in, so that adding it to a time cannot overflow.
 const maxGrant = 100 * 365 * 24 * time.Hour
 
-// readMember decodes a member into v, and leaves v as it is if there is none.
-func readMember(all map[string]json.RawMessage, name string, v any) error {
-	if all[name] == nil {
-		return nil
-	}
-	return json.Unmarshal(all[name], v)
-}
-
 func readAnswer(b []byte, now time.Time) (verdict, error) {
 	var a Answer
-	var all map[string]json.RawMessage // by their exact names; encoding/json would let ALLOW replace allow
-	err := json.Unmarshal(b, &all)
-	err = errors.Join(err, readMember(all, "allow", &a.Allow), readMember(all, "expires_in", &a.ExpiresIn))
+	err := private.Pick(b, &a, "allow", "expires_in")
 	switch {
 	case err != nil || a.Allow == nil || *a.Allow && a.ExpiresIn != nil && *a.ExpiresIn < 1:
 		return refused(MethodHook, ReasonHookFailed), errors.New(`an answer that is not {"allow":true|false,"expires_in":seconds}, at least 1`)

@@ -113,6 +113,7 @@ func TestAnAnswerIsReadByItsNames(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	for text, want := range map[string]Reason{
 		`{"allow":true,"ALLOW":false}`: ReasonAccepted, `{"allow":false,"Allow":true}`: ReasonDenied, `{"ALLOW":true}`: ReasonHookFailed,
+		`{"allow":false,"allow":true}`: ReasonHookFailed, `{"allow":true,"expires_in":60,"expires_in":null}`: ReasonHookFailed,
 		`{"allow":null}`: ReasonHookFailed, `{"allow":true,"expires_in":-1}`: ReasonHookFailed, `{"allow":true,"Expires_In":-1}`: ReasonAccepted,
 	} {
 		if v, _ := readAnswer([]byte(text), now); v.reason != want {
@@ -167,6 +168,45 @@ func TestHookThatNeverStopsTalking(t *testing.T) {
 	s.Close() // waits for the handler
 	if n := sent.Load(); n >= much {
 		t.Errorf("%d bytes were taken", n)
+	}
+}
+
+// An answer 101 leaves the connection open for another protocol. It is no answer at once:
+// no timeout ends a read from such a connection.
+func TestHookThatSwitchesProtocols(t *testing.T) {
+	leave := make(chan bool)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		<-leave
+	}))
+	t.Cleanup(s.Close)
+	t.Cleanup(func() { close(leave) })
+	d := open(t, Config{Hook: HookConfig{URL: s.URL, Timeout: time.Second}})
+	done := make(chan bool)
+	go func() {
+		d.wantLater(hello("m", ""), ReasonHookFailed)
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		leave <- true // which ends the request
+		<-done
+		t.Error("a hook with a timeout of 1s has not answered after 10s")
+	}
+}
+
+// A lost HTTP/2 connection to the hook is noticed; internal/webhook has the whole test.
+func TestLostConnectionsToTheHookAreNoticed(t *testing.T) {
+	d := open(t, Config{Hook: HookConfig{URL: "https://hook.example"}})
+	if c := d.hook.client.Transport.(*http.Transport).HTTP2; c == nil || c.SendPingTimeout <= 0 || c.SendPingTimeout+c.PingTimeout > 15*time.Second {
+		t.Errorf("the settings of HTTP/2 are %+v, want that a silent connection closes within 15s", c)
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/private"
 )
 
 // looksSigned reports whether token has the three parts of a JWS.
@@ -23,31 +25,29 @@ var (
 	errCritical   = errors.New("the token needs an extension")
 )
 
+// lastSecond is the end of the year 9999 in seconds since 1970. The parser's arithmetic
+// overflows for times that are far beyond it, and then a time to come is in the past.
+const lastSecond = 253_402_300_799
+
 // exactClaims are the registered claims by their exact names. encoding/json would
 // also take SUB for sub, and the parser takes a string for a time.
 type exactClaims struct{ jwt.RegisteredClaims }
 
 func (c *exactClaims) UnmarshalJSON(text []byte) error {
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(text, &all); err != nil {
-		return err
-	}
-	known := make(map[string]json.RawMessage)
-	for _, name := range []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"} {
-		v, ok := all[name]
-		if !ok {
-			continue
-		}
-		if time := name == "exp" || name == "nbf" || name == "iat"; time && v[0] == '"' {
-			return fmt.Errorf("%s is not a number", name)
-		}
-		known[name] = v
-	}
-	text, err := json.Marshal(known)
+	all, err := private.Members(text)
 	if err != nil {
 		return err
 	}
-	return json.Unmarshal(text, &c.RegisteredClaims)
+	for _, name := range []string{"exp", "nbf", "iat"} {
+		var seconds float64
+		if v := all[name]; v != nil {
+			err = json.Unmarshal(v, &seconds)
+		}
+		if err != nil || math.Abs(seconds) > lastSecond {
+			return fmt.Errorf("%s is not a number of seconds up to the year 9999", name)
+		}
+	}
+	return private.Pick(text, &c.RegisteredClaims, "iss", "sub", "aud", "exp", "nbf", "iat", "jti")
 }
 
 // checkSigned verifies a signed token offline: signature, time, issuer, audience,

@@ -130,6 +130,13 @@ func TestClaimsAreReadByTheirNames(t *testing.T) {
 	d.wantOut(hello("meter-1", signed(head, fmt.Sprintf(`{"sub":"meter-1","EXP":%d}`, soon.Unix()))), MethodJWT, ReasonClaims)
 	d.wantOut(hello("meter-1", signed(head, fmt.Sprintf(`{"sub":"meter-1","exp":%d,"EXP":%d}`, past, soon.Unix()))), MethodJWT, ReasonExpired)
 	d.wantOut(hello("meter-1", signed(head, fmt.Sprintf(`{"sub":"meter-1","exp":"%d"}`, soon.Unix()))), MethodJWT, ReasonMalformed)
+	d.wantOut(hello("meter-1", signed(head, fmt.Sprintf(`{"sub":"meter-2","sub":"meter-1","exp":%d}`, soon.Unix()))), MethodJWT, ReasonMalformed)
+	for _, late := range []string{"1e13", "9223372036854775807", "1e19", "1e300", "1e400", "-1e300"} { // beyond the parser's arithmetic
+		d.wantOut(hello("meter-1", signed(head, fmt.Sprintf(`{"sub":"meter-1","exp":%d,"nbf":%s}`, soon.Unix(), late))), MethodJWT, ReasonMalformed)
+		d.wantOut(hello("meter-1", signed(head, fmt.Sprintf(`{"sub":"meter-1","exp":%s}`, late))), MethodJWT, ReasonMalformed)
+	}
+	d.wantIn(hello("meter-1", signed(head, `{"sub":"meter-1","exp":253402300799,"nbf":null}`)), time.Unix(253402300799, 0))
+	d.wantOut(hello("meter-1", signed(head, fmt.Sprintf(`{"sub":"meter-1","exp":%d,"nbf":253402300799}`, soon.Unix()))), MethodJWT, ReasonNotYetValid)
 	d.wantOut(hello("meter-1", signed(`{"alg":"EdDSA","kid":"d1","crit":["b64"],"b64":false}`, fmt.Sprintf(`{"sub":"meter-1","exp":%d}`, soon.Unix()))), MethodJWT, ReasonSignature)
 }
 
@@ -280,6 +287,11 @@ func TestKeyFiles(t *testing.T) {
 		"short secret":   {`{"keys":[{"kty":"oct","k":"` + k + `"}]}`, "shorter than 32 bytes"},
 		"off the curve":  {`{"keys":[{"kty":"EC","crv":"P-256","x":"` + b64(make([]byte, 32)) + `","y":"` + b64(make([]byte, 32)) + `"}]}`, "not a point"},
 		"twice":          {jwksOf(t, signers()["EdDSA"], signers()["EdDSA"]), "a second key"},
+		"kid twice":      {`{"keys":[{"kty":"oct","kid":"a","kid":"b","k":"` + b64(make([]byte, 32)) + `"}]}`, "key 1 cannot be read"},
+		"kid a number":   {`{"keys":[{"kty":"oct","kid":1,"k":"` + b64(make([]byte, 32)) + `"}]}`, "key 1 cannot be read"},
+		"another case":   {`{"Keys":[{"kty":"oct","k":"` + b64(make([]byte, 32)) + `"}]}`, `"keys"`},
+		"two sets":       {`{"keys":[{"kty":"oct","k":"` + b64(make([]byte, 32)) + `"}],"keys":[]}`, `"keys"`},
+		"other uses":     {`{"keys":[{"kty":"oct","key_ops":["wrapKey"],"k":"` + b64(make([]byte, 32)) + `"},{"kty":"oct","use":"enc","Use":"sig","kid":"b","k":"` + b64(make([]byte, 32)) + `"}]}`, "no key for"},
 		"only others":    {`{"keys":[{"kty":"EC","crv":"P-521","kid":"a"},{"kty":"oct","use":"enc","k":"` + b64(make([]byte, 32)) + `"}]}`, "no key for"},
 	} {
 		_, err := LoadKeys(writeFile(t, "keys", c.text))
@@ -293,6 +305,10 @@ func TestKeyFiles(t *testing.T) {
 	}
 	if _, err := LoadKeys(large); err == nil || !strings.Contains(err.Error(), "larger than") {
 		t.Errorf("a large file: %v", err)
+	}
+	marked := "\ufeff" + strings.Replace(jwksOf(t, signers()["EdDSA"]), `"use":"sig"`, `"key_ops":["verify"],"KID":"z"`, 1)
+	if s, err := LoadKeys(writeFile(t, "keys", marked)); err != nil || len(s.keys) != 1 || s.keys["d1"].alg != "EdDSA" {
+		t.Errorf("a set with a byte order mark: %+v, %v", s, err)
 	}
 	mixed := strings.Replace(jwksOf(t, signers()["EdDSA"]), `{"keys":[`, `{"keys":[{"kty":"EC","crv":"P-521","kid":"a"},`, 1)
 	if s, err := LoadKeys(writeFile(t, "keys", mixed)); err != nil || s.Ignored != 1 || len(s.keys) != 1 {

@@ -74,6 +74,9 @@ func TestTokenFilesThatAreRefused(t *testing.T) {
 	token := NewToken()
 	for name, c := range map[string]struct{ text, want string }{
 		"no JSON":        {"d " + token, ":1: not a JSON object"},
+		"another case":   {`{"client":"d","SHA256":"` + sum + `"}`, ":1: not a JSON object"},
+		"two clients":    {`{"client":"d","client":"e","sha256":"` + sum + `"}`, ":1: not a JSON object"},
+		"no end":         {`{"client":"d","sha256":"` + sum + `","expires_at":null}`, ":1: not a JSON object"},
 		"unknown member": {`{"client":"d","sha256":"` + sum + `","expires":1}`, ":1: not a JSON object"},
 		"two on a line":  {good + good, ":1: not a JSON object"},
 		"the token":      {good + "\n" + `{"client":"d","sha256":"` + token + `"}`, ":2: sha256 is not"},
@@ -193,14 +196,14 @@ func TestEditsDoNotLoseEachOther(t *testing.T) {
 func TestIssueToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "tokens")
 	first := TokenEntry{Client: "a", SHA256: strings.Repeat("1", 64), Groups: []string{"g"}, Note: "rack 3"}
-	if _, err := IssueToken(file, first, ""); err != nil {
+	if _, err := IssueToken(file, first, IssueOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	second := TokenEntry{Client: "a", SHA256: strings.Repeat("2", 64)}
-	if _, err := IssueToken(file, TokenEntry{Client: "b", SHA256: second.SHA256}, first.ID()); !errors.Is(err, ErrTokenUnknown) {
+	if _, err := IssueToken(file, TokenEntry{Client: "b", SHA256: second.SHA256}, IssueOptions{Replaces: first.ID()}); !errors.Is(err, ErrTokenUnknown) {
 		t.Errorf("another client's token was replaced: %v", err)
 	}
-	got, err := IssueToken(file, second, first.ID())
+	got, err := IssueToken(file, second, IssueOptions{Replaces: first.ID()})
 	if err != nil || got.Note != "rack 3" || fmt.Sprint(got.Groups) != "[g]" {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -209,12 +212,40 @@ func TestIssueToken(t *testing.T) {
 		t.Errorf("the file has %+v, %v", list, err)
 	}
 	for i := range MaxClientTokens {
-		_, err = IssueToken(file, TokenEntry{Client: "a", SHA256: fmt.Sprintf("%064x", i)}, "")
+		_, err = IssueToken(file, TokenEntry{Client: "a", SHA256: fmt.Sprintf("%064x", i)}, IssueOptions{})
 	}
 	if !errors.Is(err, ErrTokensTooMany) {
 		t.Errorf("one more than allowed: %v", err)
 	}
-	if _, err := IssueToken(file, TokenEntry{Client: "a", SHA256: strings.Repeat("3", 64)}, second.ID()); err != nil {
+	if _, err := IssueToken(file, TokenEntry{Client: "a", SHA256: strings.Repeat("3", 64)}, IssueOptions{Replaces: second.ID()}); err != nil {
 		t.Errorf("in the place of another: %v", err)
+	}
+}
+
+// A tenant leaves half of the file to others, and a full file is called so.
+func TestATenantDoesNotFillTheFile(t *testing.T) {
+	const free = 1200 // bytes: three tokens
+	file := filepath.Join(t.TempDir(), "tokens")
+	comment := "#" + strings.Repeat("x", 998) + "\n"
+	text := strings.Repeat(comment, maxTokenFile/len(comment)+1)[:maxTokenFile-free-1] + "\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	issue := func(client, tenant string) error {
+		n++
+		_, err := IssueToken(file, TokenEntry{Client: client, SHA256: fmt.Sprintf("%064x", n), Note: strings.Repeat("n", maxNote)}, IssueOptions{Tenant: tenant})
+		return err
+	}
+	for _, c := range []struct {
+		client, tenant string
+		want           error
+	}{
+		{"a-1", "a-", nil}, {"a-2", "a-", nil}, {"a-3", "a-", ErrTokensShare}, {"a-1", "a-", ErrTokensShare},
+		{"b-1", "b-", nil}, {"a-3", "", ErrTokensFull}, {"b-2", "b-", ErrTokensShare},
+	} {
+		if err := issue(c.client, c.tenant); !errors.Is(err, c.want) {
+			t.Errorf("a token of %s for %q: %v, want %v", c.client, c.tenant, err, c.want)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/longwire/longwire/internal/private"
 )
@@ -34,14 +35,24 @@ const MaxClientTokens = 16
 // Errors of IssueToken.
 var (
 	ErrTokenUnknown  = errors.New("the client has no such token")
-	ErrTokensTooMany = errors.New("the client has as many tokens as it may have, or the file is full")
+	ErrTokensTooMany = fmt.Errorf("the client has as many tokens as it may have: %d", MaxClientTokens)
+	ErrTokensFull    = errors.New("the file of tokens is full")
+	ErrTokensShare   = errors.New("the tokens of the tenant take as much of the file as is free")
 )
 
+// IssueOptions are optional parts of IssueToken.
+type IssueOptions struct {
+	Replaces string // a token of the client that the same edit removes
+	// Tenant is the prefix of the ids of a tenant; "" = none. Its tokens have at most as
+	// many bytes of the file as are free, so that no tenant fills it for all others.
+	Tenant string
+}
+
 // IssueToken appends an entry of a client to a token file, which it creates if it is
-// missing. Unless replaces is "", the same edit removes that token of the client, and an
-// entry without groups or note takes those of the removed one. Errors: ErrTokenUnknown,
-// ErrTokensTooMany, ErrBusy.
-func IssueToken(name string, e TokenEntry, replaces string) (TokenEntry, error) {
+// missing. An entry without groups or note takes those of the token that it replaces.
+// Errors: ErrTokenUnknown, ErrTokensTooMany, ErrTokensFull, ErrTokensShare, ErrBusy.
+func IssueToken(name string, e TokenEntry, o IssueOptions) (TokenEntry, error) {
+	replaces := o.Replaces
 	err := editTokens(name, true, func(f *tokenFile) error {
 		own, found := 0, replaces == ""
 		var keep []tokenLine
@@ -71,9 +82,23 @@ func IssueToken(name string, e TokenEntry, replaces string) (TokenEntry, error) 
 		}
 		line, err := json.Marshal(e)
 		f.lines = append(keep, tokenLine{raw: line, entry: &e})
+		if of, all := f.size(o.Tenant), f.size(""); o.Tenant != "" && of > maxTokenFile-(all-len(line)) {
+			return ErrTokensShare
+		}
 		return err
 	})
 	return e, err
+}
+
+// size returns the bytes of the lines about clients whose ids begin with a prefix; "" =
+// of all lines.
+func (f *tokenFile) size(prefix string) (n int) {
+	for _, l := range f.lines {
+		if prefix == "" || l.entry != nil && strings.HasPrefix(l.entry.Client, prefix) {
+			n += len(l.raw) + 1
+		}
+	}
+	return n
 }
 
 // RevokeTokens removes the matching entries from a token file and returns them.
@@ -175,7 +200,7 @@ func (e *tokenEdit) commit(f *tokenFile) error {
 		b.WriteByte('\n')
 	}
 	if b.Len() > maxTokenFile {
-		return fmt.Errorf("%w: %s would be larger than %d bytes", ErrTokensTooMany, e.name, maxTokenFile)
+		return fmt.Errorf("%w: %s would be larger than %d bytes", ErrTokensFull, e.name, maxTokenFile)
 	}
 	if _, err := e.fresh.Write(b.Bytes()); err != nil {
 		return err

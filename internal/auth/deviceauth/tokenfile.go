@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -132,16 +131,14 @@ func parseTokenLine(text []byte) (*TokenEntry, error) {
 		return nil, fmt.Errorf("longer than %d bytes", maxTokenLine)
 	}
 	var e TokenEntry
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if dec.Decode(&e) != nil || dec.InputOffset() != int64(len(text)) {
-		return nil, errors.New("not a JSON object with client or pattern, sha256, created_at, expires_at, groups and note")
+	if private.Decode(text, &e, "client", "pattern", "sha256", "created_at", "expires_at", "groups", "note") != nil {
+		return nil, errors.New("not a JSON object with client or pattern, sha256, created_at, expires_at, groups and note, each once")
 	}
 	return &e, e.check()
 }
 
-// readBounded reads a regular file of at most limit bytes. It refuses a file that
-// another user can change.
+// readBounded reads a regular file of at most limit bytes, without its byte order mark.
+// It refuses a file that another user can change.
 func readBounded(name string, limit int64) ([]byte, fs.FileInfo, error) {
 	if err := private.Trusted(name); err != nil {
 		return nil, nil, err
@@ -165,5 +162,5 @@ func readBounded(name string, limit int64) ([]byte, fs.FileInfo, error) {
 	if int64(len(b)) > limit {
 		return nil, nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
 	}
-	return b, info, nil
+	return private.WithoutMark(b), info, nil
 }

@@ -1,0 +1,38 @@
+package private
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestMembersAreReadByTheirNames(t *testing.T) {
+	for text, want := range map[string]string{
+		`{}`: "", ` {"a": {"a": 1, "A": [2]}, "A": null} `: "", `{"a":1,"\u0061":2}`: `"a" is there twice`,
+		`[]`: "not a JSON object", `null`: "not a JSON object", ``: "unexpected end", `{"a":1`: "unexpected end", `{"a" 1}`: "invalid", `{"a":1,}`: "invalid", `{"a":1]`: "invalid",
+		`{} {}`: "after top-level value", `{"a":tru}`: "invalid",
+	} {
+		_, err := Members([]byte(text))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+	var v struct {
+		A *int `json:"a"`
+	}
+	for text, want := range map[string]string{
+		`{"a":1}`: "", `{}`: "", `{"A":1}`: `no member "A"`, `{"a":null}`: `"a" is null`, `{"a":1,"b":2}`: `no member "b"`, `{"a":"1"}`: "cannot unmarshal",
+	} {
+		err := Decode([]byte(text), &v, "a")
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+	for text, want := range map[string]int{`{"a":1,"A":2,"b":3}`: 1, `{"A":2,"a":1}`: 1, `{"A":2}`: 0, `{"a":1,"a":2}`: -1, `{"b":1,"b":2}`: -1} {
+		got := struct {
+			A int `json:"a"`
+		}{}
+		if err := Pick([]byte(text), &got, "a"); (err == nil) != (want >= 0) || err == nil && got.A != want {
+			t.Errorf("%s: %d, %v, want %d", text, got.A, err, want)
+		}
+	}
+}
