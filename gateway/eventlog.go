@@ -219,33 +219,23 @@ func (s *Subscription) Behind() uint64 {
 // one. It returns ErrOverflow when unread events were forgotten (the cursor then moves
 // to the oldest kept one), ErrClosed, an error of the store, or ctx.Err().
 func (s *Subscription) Next(ctx context.Context, buf []Event) ([]Event, error) {
-	n := max(1, cap(buf)-len(buf))
-	start := len(buf)
-	for {
-		var wait <-chan struct{}
-		var err error
-		if buf, wait, err = s.take(buf, n); err != nil || len(buf) > start {
-			return buf, err
-		}
-		if wait == nil {
-			continue
-		}
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return buf, ctx.Err()
-		}
-	}
+	return s.read(ctx, buf, true)
 }
 
 // Read is Next at the end of the log, too: there it returns no events, and does not wait
 // for one. The position may be below the end although no event is behind it, because
 // numbers are left out.
 func (s *Subscription) Read(ctx context.Context, buf []Event) ([]Event, error) {
+	return s.read(ctx, buf, false)
+}
+
+// read waits for another reader, which reads the store, and at the end of the log for
+// events if follow is set.
+func (s *Subscription) read(ctx context.Context, buf []Event, follow bool) ([]Event, error) {
 	n := max(1, cap(buf)-len(buf))
 	start := len(buf)
-	for s.next < s.l.last.Load() {
-		var wait <-chan struct{} // for another reader, which reads the store
+	for follow || s.next < s.l.last.Load() {
+		var wait <-chan struct{}
 		var err error
 		if buf, wait, err = s.take(buf, n); err != nil || len(buf) > start {
 			return buf, err

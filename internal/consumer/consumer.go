@@ -284,7 +284,7 @@ func (m *Manager) Pull(ctx context.Context, name string, limit apikey.Limit, lea
 		return b, err
 	}
 	b.Gap = gap && after > 0
-	whole := context.WithoutCancel(ctx) // of a read of what is there
+	whole := context.WithoutCancel(ctx) // what is there is read whole
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for passed := 0; len(b.Events) == 0 && passed < maxPassed; {
