@@ -129,7 +129,7 @@ func (c *Compiled) within(e *gateway.Event) (bool, error) {
 	if err != nil || !in || e.Seq <= j.Event || e.Message == "" {
 		return err == nil && in && e.Seq > j.Event, err
 	}
-	m, err := c.lookup.message(e)
+	m, err := c.lookup.message(e.Message)
 	return err == nil && (m.seq == 0 || m.seq > j.Seq || l.Covers(m.owner)), err
 }
 
