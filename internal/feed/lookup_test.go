@@ -2,6 +2,7 @@ package feed
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 	"testing"
 
@@ -64,5 +65,29 @@ func TestAMessageToManyIsReadOnceForAGroup(t *testing.T) {
 	}
 	if n := store.read.Load() - before; n != 1 {
 		t.Errorf("the message is read %d times for %d events, want once", n, members)
+	}
+}
+
+// A late answer outlives its message in the log. Whose message it was is not known then.
+func TestALateAnswerToAForgottenMessage(t *testing.T) {
+	store := memstore.New(memstore.Options{})
+	t.Cleanup(func() { store.Close() })
+	g := gatewaytest.New(t, store, gateway.Config{})
+	gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+	if _, err := store.UpdateClient(t.Context(), "a", gateway.ClientChange{Groups: &[]string{"gang"}}); err != nil {
+		t.Fatal(err)
+	}
+	for limit, late := range map[apikey.Limit]bool{{Group: "gang"}: false, {Prefix: "a"}: true, {}: true} {
+		filter, err := Compile(Filter{}, limit, NewLookup(g))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range []gateway.Event{{Type: gateway.EventMessageLateAck}, {Type: gateway.EventMessageAcked}} {
+			e.Seq, e.Client, e.Message = math.MaxUint64, "a", gateway.MessageID("msg_"+gatewaytest.NewUUID())
+			want := late || e.Type == gateway.EventMessageAcked
+			if wanted, err := filter.Wants(&e); err != nil || wanted != want {
+				t.Errorf("%+v sees %s of a forgotten message: %t, %v, want %t", limit, e.Type, wanted, err, want)
+			}
+		}
 	}
 }
