@@ -89,18 +89,6 @@ func (g *Gateway) Subscribe(after uint64) (sub *Subscription, gap bool, err erro
 	return &Subscription{l: g.events, next: after}, false, nil
 }
 
-// EventsBegin returns the position before the first event that is kept, 0 if there is
-// none. The numbers of a log begin with the time of its creation, so that a lower position
-// is of another log, such as that of another data directory.
-func (g *Gateway) EventsBegin() (uint64, error) {
-	forgotten, _, err := g.store.EventSpan()
-	if err != nil || forgotten > 0 {
-		return forgotten, err
-	}
-	first, err := g.eventBehind(0)
-	return max(first, 1) - 1, err
-}
-
 // SubscribeNow returns a cursor at the end of the log.
 func (g *Gateway) SubscribeNow() *Subscription {
 	return &Subscription{l: g.events, next: g.LastEvent()}

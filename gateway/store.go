@@ -175,7 +175,9 @@ type Store interface {
 	// clients may have the number of another one of them.
 	ClientEvents(q ClientEventQuery) (Page[Event, uint64], error)
 	// EventSpan returns the number of the last event that was forgotten, and the last
-	// number that was given: the events that are kept lie between.
+	// number that was given: the events that are kept lie between. If none was forgotten,
+	// the first is the number with which the log began, so that a lower one is of another
+	// log, such as that of an earlier data directory.
 	EventSpan() (forgotten, last uint64, err error)
 	// EventsBefore returns the last number before the first event that was logged at a time
 	// or later, by the clock of its record; at least the last forgotten one.

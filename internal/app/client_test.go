@@ -7,6 +7,8 @@ import (
 	"iter"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -223,5 +225,40 @@ func wantProblem(t *testing.T, err error, status int, code client.Code) {
 	p, ok := errors.AsType[*client.Problem](err)
 	if !ok || p.Status != status || p.Code() != code {
 		t.Errorf("got %v, want %d %s", err, status, code)
+	}
+}
+
+// A log without an event begins again with each start; its earlier positions stay good, and
+// those of an earlier data directory do not become so.
+func TestACursorOfALogWithoutEvents(t *testing.T) {
+	dir := t.TempDir()
+	ctx := t.Context()
+	first := start(t, testConfig(dir))
+	consumer, err := backend(t, first).CreateConsumer(ctx, "orders", client.ConsumerSpec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	cursor, err := strconv.ParseUint(consumer.Cursor, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	a := start(t, testConfig(dir))
+	defer a.Stop(ctx)
+	api := backend(t, a)
+	if _, err := api.CreateClient(ctx, client.NewClient{ID: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.Push(ctx, "a", client.Push{Payload: client.Text("x")}); err != nil {
+		t.Fatal(err)
+	}
+	for after, want := range map[uint64]bool{cursor: false, cursor - 1: true, 12345: true} {
+		text := get(t, fmt.Sprintf("%s/v1/events?follow=false&after=%d", a.url(), after), "")
+		if gap := strings.Contains(text, `"type":"gap"`); gap != want || !strings.Contains(text, "message.queued_for_absent") {
+			t.Errorf("behind the cursor of the empty log %+d: gap %t, want %t\n%s", int64(after-cursor), gap, want, text)
+		}
 	}
 }

@@ -129,8 +129,11 @@ func (c *Compiled) within(e *gateway.Event) (bool, error) {
 	if err != nil || !in || e.Seq <= j.Event || e.Message == "" {
 		return err == nil && in && e.Seq > j.Event, err
 	}
-	m, err := c.lookup.message(e)
-	return err == nil && (m.seq == 0 || m.seq > j.Seq || l.Covers(m.owner)), err
+	m, err := c.lookup.message(e.Message)
+	if m.seq == 0 { // only a late answer comes long after the end of its message, which may be from before
+		return err == nil && e.Type != gateway.EventMessageLateAck, err
+	}
+	return err == nil && (m.seq > j.Seq || l.Covers(m.owner)), err
 }
 
 func (f *Filter) matches(s *subject) bool {

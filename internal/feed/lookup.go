@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"hash/maphash"
 	"sync"
 
 	"github.com/longwire/longwire/gateway"
@@ -11,13 +12,14 @@ import (
 // cached groups and labels are those at the time when the first reader read the event.
 type Lookup struct {
 	gateway *gateway.Gateway
+	seed    maphash.Seed
 	mu      sync.Mutex
 	slots   [1024]lookedUp // by the event's number
-	owners  [64]owned      // likewise, of messages
+	owners  [256]owned     // by the message: one to many has an event for each recipient, and is read with its payload
 }
 
 // NewLookup returns a Lookup that reads from g.
-func NewLookup(g *gateway.Gateway) *Lookup { return &Lookup{gateway: g} }
+func NewLookup(g *gateway.Gateway) *Lookup { return &Lookup{gateway: g, seed: maphash.MakeSeed()} }
 
 // subject has the groups and labels of the client of an event. It is the zero value for an
 // unknown client.
@@ -27,11 +29,11 @@ type subject struct {
 	joined []gateway.Joining // of each of groups
 }
 
-// owned has the owner and the place of an event's message.
+// owned has the owner and the place of a message, which never change.
 type owned struct {
-	event uint64
-	owner string      // "" for none, and of a message that is not known
-	seq   gateway.Seq // 0 if the message is not in the store
+	message gateway.MessageID
+	owner   string      // "" for none, and of a message that is not known
+	seq     gateway.Seq // 0 if the message is not in the store
 }
 
 // Subject returns the groups and labels of the client of an event, none for an unknown
@@ -43,31 +45,29 @@ func (l *Lookup) Subject(e *gateway.Event) (groups []string, labels map[string]s
 
 // Owner returns the owner of the message of an event; "" if it has none, or is not known.
 func (l *Lookup) Owner(e *gateway.Event) (string, error) {
-	m, err := l.message(e)
+	m, err := l.message(e.Message)
 	return m.owner, err
 }
 
-func (l *Lookup) message(e *gateway.Event) (owned, error) {
-	slot := &l.owners[e.Seq%uint64(len(l.owners))]
+func (l *Lookup) message(id gateway.MessageID) (owned, error) {
+	slot := &l.owners[maphash.String(l.seed, string(id))%uint64(len(l.owners))]
 	l.mu.Lock()
 	kept := *slot
 	l.mu.Unlock()
-	if kept.event == e.Seq && e.Seq > 0 {
+	if kept.message == id {
 		return kept, nil
 	}
-	m, err := l.gateway.Message(e.Message)
+	m, err := l.gateway.Message(id)
 	if gateway.CodeOf(err) == gateway.CodeMessageNotFound {
 		return owned{}, nil
 	}
 	if err != nil {
 		return owned{}, err
 	}
-	found := owned{e.Seq, m.Owner, m.Seq}
+	found := owned{id, m.Owner, m.Seq}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if slot.event < e.Seq {
-		*slot = found
-	}
+	*slot = found
 	return found, nil
 }
 

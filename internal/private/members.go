@@ -7,34 +7,73 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
-// Members returns the members of a JSON object by their exact names. A member that comes
-// twice is an error: of two readers of a file, one could take the first and one the last.
+// Members returns the members of a JSON object by their exact names, as parts of text. A
+// member that comes twice is an error: of two readers of a file, one could take the first
+// and one the last.
 func Members(text []byte) (map[string]json.RawMessage, error) {
-	if err := json.Unmarshal(text, new(json.RawMessage)); err != nil {
-		return nil, err
+	if !json.Valid(text) {
+		return nil, json.Unmarshal(text, new(json.RawMessage)) // why
 	}
-	r := json.NewDecoder(bytes.NewReader(text)) // of valid JSON
-	if begin, err := r.Token(); err != nil || begin != json.Delim('{') {
+	rest := trim(text) // of valid JSON
+	if rest[0] != '{' {
 		return nil, errors.New("not a JSON object")
 	}
 	all := make(map[string]json.RawMessage)
-	for r.More() {
-		var v json.RawMessage
-		name, err := r.Token()
-		if err == nil {
-			err = r.Decode(&v)
+	for rest = trim(rest[1:]); rest[0] != '}'; {
+		n := length(rest)
+		name := string(rest[1 : n-1])
+		if strings.Contains(name, `\`) {
+			if err := json.Unmarshal(rest[:n], &name); err != nil {
+				return nil, err
+			}
 		}
-		if err != nil {
-			return nil, err
-		}
-		if _, ok := all[name.(string)]; ok {
+		if _, ok := all[name]; ok {
 			return nil, fmt.Errorf("the member %q is there twice", name)
 		}
-		all[name.(string)] = v
+		rest = trim(trim(rest[n:])[1:]) // behind the colon
+		n = length(rest)
+		all[name] = rest[:n:n]
+		if rest = trim(rest[n:]); rest[0] == ',' {
+			rest = trim(rest[1:])
+		}
 	}
 	return all, nil
+}
+
+func trim(text []byte) []byte { return bytes.TrimLeft(text, " \t\r\n") }
+
+// length returns that of the value with which text begins, a part of a valid JSON object.
+func length(text []byte) int {
+	depth := 0
+	for i := 0; ; i++ {
+		switch text[i] {
+		case '"':
+			for i++; text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i // of a number or a word
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
 }
 
 // Decode reads a JSON object into v. It returns an error for a member with another name

@@ -1,6 +1,8 @@
 package private
 
 import (
+	"encoding/json"
+	"maps"
 	"strings"
 	"testing"
 )
@@ -34,5 +36,30 @@ func TestMembersAreReadByTheirNames(t *testing.T) {
 		if err := Pick([]byte(text), &got, "a"); (err == nil) != (want >= 0) || err == nil && got.A != want {
 			t.Errorf("%s: %d, %v, want %d", text, got.A, err, want)
 		}
+	}
+}
+
+// The members are those that encoding/json finds, whatever is between and in them.
+func TestMembersAreTheTextsOfTheirValues(t *testing.T) {
+	for _, text := range []string{
+		`{}`, " \t\r\n{ \n}\r", `{"a":1}`, ` { "a" : -1.5e+3 , "b":true,"c" :null}`, `{"":"","a":"\"","b":"\\","c":"}{,:[]"}`,
+		`{"a":{"b":{"c":"}"}},"d":[1,[2,"]"],{}]}`, `{"\u0061\"b":1,"é":"\ud83d\ude00"}`, `{"a":[],"b":{},"c":[ ] , "d":0}`,
+	} {
+		var want map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(text), &want); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Members([]byte(text))
+		if err != nil || !maps.EqualFunc(got, want, func(a, b json.RawMessage) bool { return string(a) == string(b) }) {
+			t.Errorf("%s has %q, %v, want %q", text, got, err, want)
+		}
+	}
+}
+
+// A file of tokens has up to a million lines, and each is read so.
+func TestMembersTakeLittle(t *testing.T) {
+	line := []byte(`{"client":"truck-1","sha256":"00","created_at":"2026-11-30T20:02:34Z","groups":["a"],"note":"rack 3"}`)
+	if n := testing.AllocsPerRun(100, func() { Members(line) }); n > 25 {
+		t.Errorf("%v allocations for five members, want some", n)
 	}
 }

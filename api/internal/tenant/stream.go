@@ -20,19 +20,14 @@ type Subscription struct {
 var Everything feed.Filter
 
 // Subscribe returns a cursor behind the event numbered after, for the events that f
-// selects; see gateway.Subscribe. gap is also true if after is before a log that has
-// forgotten nothing. It returns a feed.UnknownTypeError.
+// selects; see gateway.Subscribe. It returns a feed.UnknownTypeError.
 func (v *View) Subscribe(after uint64, f feed.Filter) (s *Subscription, gap bool, err error) {
 	filter, err := v.Filter(f)
 	if err != nil {
 		return nil, false, err
 	}
-	begin, err := v.shared.gateway.EventsBegin()
-	if err != nil {
-		return nil, false, err
-	}
-	sub, gap, err := v.shared.gateway.Subscribe(max(after, begin))
-	return &Subscription{view: v, sub: sub, filter: filter}, gap || after < begin, err
+	sub, gap, err := v.shared.gateway.Subscribe(after)
+	return &Subscription{view: v, sub: sub, filter: filter}, gap, err
 }
 
 // SubscribeNow returns a cursor at the end of the log, for all that the caller may see.

@@ -117,6 +117,9 @@ func (m *Machine) opened(e *record.Opened) error {
 	m.State.era++
 	m.era = m.State.era
 	m.writers[m.record.Writer] = writerRow{boot: m.record.Boot, era: m.era}
+	if m.State.Event == 0 {
+		m.State.EventsGone = e.Floor.Event // a new log: lower numbers are of another one
+	}
 	m.State.Raise(e.Floor)
 	return nil
 }
