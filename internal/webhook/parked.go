@@ -218,7 +218,7 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, 
 			continue
 		}
 		before := sub.Position()
-		events, err := sub.Next(ctx, buf)
+		events, err := sub.Read(ctx, buf) // the position may have no event
 		if errors.Is(err, gateway.ErrOverflow) {
 			e.missedTo(before, sub.Position())
 			continue
