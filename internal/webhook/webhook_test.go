@@ -455,6 +455,48 @@ func TestDeadLetters(t *testing.T) {
 	})
 }
 
+// A stop, and a clock that was set meanwhile, do not make an event a dead letter at its next
+// failure; the failures from before the stop count.
+func TestRetryForOverARestart(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(_ context.Context, b body, n int) *http.Response {
+			if b.Client == "a" {
+				return status(422)
+			}
+			return status(200)
+		})
+		h := w.create(r, Spec{RetryFor: 6 * time.Hour, Filter: acks})
+		w.note("a")
+		dead := func(when string, want int) {
+			w.Helper()
+			if all, _, err := w.m.Dead(h.ID, apikey.Limit{}, 0, 10); err != nil || len(all) != want {
+				w.Errorf("%s: %d dead letters, %v; want %d", when, len(all), err, want)
+			}
+		}
+		hours := func(n int) {
+			for range n * 4 { // the endpoint is not down
+				w.note("b")
+				time.Sleep(15 * time.Minute)
+			}
+		}
+		hours(3)
+		since := w.status(h).Refused.Since
+		if err := w.m.Close(); err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(24 * time.Hour) // or the clock is set
+		w.start()
+		hours(2)
+		dead("after five hours of failures", 0)
+		if s := w.status(h); s.Parked != 1 || !s.Refused.Since.Equal(since) {
+			w.Errorf("%d are parked, since %v; want 1, since %v", s.Parked, s.Refused.Since, since)
+		}
+		hours(4)
+		dead("after nine", 1)
+	})
+}
+
 // The dead letters of one webhook have a share of the disk: the oldest are dropped beyond it.
 func TestDeadLettersHaveAShareOfTheDisk(t *testing.T) {
 	inWorld(t, func(w *world) {
