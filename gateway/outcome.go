@@ -18,11 +18,11 @@ type Outcome struct {
 	Result   []byte
 }
 
-// Reports reports whether the outcome proposes no state, but tells the transmissions of a
+// Reports is true for an outcome that proposes no state. It brings the transmissions of a
 // delivery that has expired or was canceled: the store did not know of them.
 func (o *Outcome) Reports() bool { return o.State == Expired || o.State == Canceled }
 
-// ReportedFor reports whether d lacks the transmissions that the outcome tells.
+// ReportedFor is true if d lacks the transmissions that the outcome brings.
 func (o *Outcome) ReportedFor(d *Delivery) bool {
 	return o.Reports() && (d.State == Expired || d.State == Canceled) && !d.Online && d.SentAt.IsZero()
 }
