@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/binary"
 	"net/http"
 	"time"
 
@@ -49,23 +48,10 @@ func (q *query) messageID(name string) gateway.MessageID {
 	return gateway.MessageID(v)
 }
 
-// messageBefore takes the id of a message, or a time: then it returns an id that is above
-// those of all earlier messages.
-func (q *query) messageBefore(name string, now time.Time) gateway.MessageID {
+// messageBefore takes the id of a message, or a time.
+func (q *query) messageBefore(name string, now time.Time) (gateway.MessageID, time.Time) {
 	if validMessage(q.values.Get(name)) {
-		return q.messageID(name)
+		return q.messageID(name), time.Time{}
 	}
-	t := q.since(name, now)
-	if t.IsZero() {
-		return ""
-	}
-	return firstMessageAt(t)
-}
-
-// firstMessageAt returns the lowest id of a message that was made at t: ids are UUIDs of
-// version 7, which begin with the time in milliseconds.
-func firstMessageAt(t time.Time) gateway.MessageID {
-	var u [16]byte
-	binary.BigEndian.PutUint64(u[:8], uint64(max(0, t.UnixMilli()))<<16)
-	return gateway.MessageIDOf(u)
+	return "", q.since(name, now)
 }

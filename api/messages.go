@@ -322,7 +322,7 @@ func (s *server) listMessages(w http.ResponseWriter, r *http.Request) error {
 		return s.history(w, r, q, client)
 	}
 	mq := gateway.MessageQuery{State: q.messageState(), Since: q.since("since", s.cfg.Now()), Limit: q.limit(), Ascending: q.oneOf("order", "desc", "asc", "desc") == "asc"}
-	mq.Before = q.messageBefore("before", s.cfg.Now())
+	mq.Before, mq.CreatedBefore = q.messageBefore("before", s.cfg.Now())
 	fields := q.listFields()
 	kind := byte(cursorMessages)
 	if mq.Ascending {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,11 @@ func TestTheFirstAndTheLastTime(t *testing.T) {
 			if got := h.call("GET", c.target+at, "").want(200); strings.Contains(string(got.body), c.item) {
 				t.Errorf("%s%s has items: %s", c.target, at, got.body)
 			}
+		}
+	}
+	for _, stored, err := h.store.EventSpan(); h.gateway.LastEvent() < stored; runtime.Gosched() { // it is told a moment later
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 	events := func(since string) string {

@@ -285,7 +285,7 @@ static int on_close(const struct frame *f) {
     int n = snprintf(line, sizeof line, "closed %u %.*s\n", code, f->length > 262 ? 256 : (int)f->length - 6, (const char *)f->payload + 6);
     say(line, (size_t)n);
     retry_after = (uint64_t)f->payload[2] << 24 | (uint64_t)f->payload[3] << 16 | (uint64_t)f->payload[4] << 8 | f->payload[5];
-    if (code >= 3500) die("the server says not to come back");
+    if (code >= 3500 && code <= 3999) die("the server says not to come back");
     return 0;
 }
 
@@ -380,6 +380,13 @@ static void wait_before(int tries) {
     nanosleep(&t, NULL);
 }
 
+/* A fleet may start in the same millisecond, with the same process id: only the id differs for sure. */
+static unsigned seed(void) {
+    unsigned s = (unsigned)(now_ms() ^ (uint64_t)getpid());
+    for (const char *c = id; *c; c++) s = (s ^ (unsigned char)*c) * 16777619u;
+    return s;
+}
+
 static int vectors(void) {
     static char line[1 << 16];
     static unsigned char b[1 << 15];
@@ -416,7 +423,7 @@ int main(int argc, char **argv) {
     memcpy(&server, found->ai_addr, found->ai_addrlen);
     server_size = found->ai_addrlen;
     freeaddrinfo(found); /* the last use of the heap */
-    srand((unsigned)(now_ms() ^ (uint64_t)getpid()));
+    srand(seed());
     load();
     for (;;) {
         settled = 0, retry_after = 0;

@@ -92,7 +92,7 @@ class Device:
                 self.save(log=r["log"], ask_through=0)
         elif kind == CLOSE:
             code, self.retry_after = int.from_bytes(body[:2], "big"), int.from_bytes(body[2:6], "big") / 1e3
-            raise (SystemExit if code >= 3500 else OSError)(f"closed {code} {body[6:].decode(errors='replace')}")
+            raise (SystemExit if 3500 <= code <= 3999 else OSError)(f"closed {code} {body[6:].decode(errors='replace')}")
         elif kind == HEARTBEAT:
             self.frame(HEARTBEAT_ACK)
         elif kind == DATA:
@@ -136,7 +136,7 @@ class Device:
                 self.send_uplink(DUP)
 
     def run(self):
-        tries = 0
+        tries = -1
         while True:
             began, self.retry_after, self.registered = time.monotonic(), 0, False
             try:

@@ -58,7 +58,7 @@ live() { # until the connection ends; says how many ms to wait in retry
 		ERROR) echo "$line" >&2 ;;
 		CLOSE)
 			echo "$line"
-			[ "$n" -lt 3500 ] || exit 1 # not to come back without a change
+			[ "$n" -lt 3500 ] || [ "$n" -gt 3999 ] || exit 1 # not to come back without a change
 			retry=${payload# } retry=${retry%% *}
 			return
 			;;

@@ -109,6 +109,7 @@ type Gateway struct {
 	acks        Latencies // from the last transmission to the ack
 	onlineWaits sync.Pool // of *onlineWait
 	once        onceCalls
+	idsAhead    atomic.Int64 // how far ids of messages were ahead of the clock at most, ns
 	late        lateAnswers
 	closes      lastCloses
 	conflicts   conflicts
@@ -204,8 +205,15 @@ func (g *Gateway) onWall(t time.Time) time.Time {
 	return now.Round(0).Add(-now.Sub(t))
 }
 
+// newMessageID returns an id above all those before it. After a step back of the clock it
+// carries a later time than the message's.
 func (g *Gateway) newMessageID() MessageID {
-	return MessageIDOf(g.cfg.NewID())
+	u := g.cfg.NewID()
+	ahead := uid(u).madeAt().Sub(g.now())
+	for was := g.idsAhead.Load(); int64(ahead) > was && !g.idsAhead.CompareAndSwap(was, int64(ahead)); {
+		was = g.idsAhead.Load()
+	}
+	return MessageIDOf(u)
 }
 
 // Log names the sequence space of the store.

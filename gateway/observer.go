@@ -189,7 +189,9 @@ func (g *Gateway) settled(t *Settlement, woken *wakes) {
 	if d.State == Expired || d.State == Canceled { // the store does not know that it was sent
 		shown := *t
 		d = &shown.Delivery
-		g.showSends(d)
+		if g.showSends(d); d.SentAt.After(t.Delivery.SentAt) {
+			g.keepSends(d)
+		}
 		t = &shown
 	}
 	g.finalStep(t)

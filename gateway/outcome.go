@@ -10,12 +10,21 @@ type Outcome struct {
 	Client   ClientID
 	Ref      uint32 // ClientRecord.Ref, or 0
 	Seq      Seq
-	State    State // Acked, Rejected, Failed or, of an online delivery, Unknown
+	State    State // Acked, Rejected, Failed or, of an online delivery, Unknown; see also Reports
 	Reason   string
 	Attempts int
 	SentAt   time.Time
 	At       time.Time
 	Result   []byte
+}
+
+// Reports is true for an outcome that proposes no state. It brings the transmissions of a
+// delivery that has expired or was canceled: the store did not know of them.
+func (o *Outcome) Reports() bool { return o.State == Expired || o.State == Canceled }
+
+// ReportedFor is true if d lacks the transmissions that the outcome brings.
+func (o *Outcome) ReportedFor(d *Delivery) bool {
+	return o.Reports() && (d.State == Expired || d.State == Canceled) && !d.Online && d.SentAt.IsZero()
 }
 
 // Verdict returns the code of the device's answer that led to the outcome; ok is

@@ -54,6 +54,8 @@ type MessageQuery struct {
 	State  State
 	Since  time.Time // created at or after; zero = any
 	Before MessageID // "" = from the newest
+	// CreatedBefore selects messages that were created earlier; zero = any.
+	CreatedBefore time.Time
 	// Ascending lists the oldest first, from behind After; "" = from the oldest.
 	Ascending bool
 	After     MessageID

@@ -1,6 +1,9 @@
 package gateway
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Message returns a message with its counts. Errors: CodeMessageNotFound,
 // CodeUnavailable.
@@ -17,6 +20,12 @@ func (g *Gateway) Message(id MessageID) (Message, error) {
 // Messages lists messages, newest first or oldest first.
 func (g *Gateway) Messages(q MessageQuery) (Page[Message, MessageID], error) {
 	q.Limit = clampLimit(q.Limit)
+	if !q.CreatedBefore.IsZero() {
+		end := firstMessageAt(q.CreatedBefore.Add(time.Duration(g.idsAhead.Load()) + time.Millisecond))
+		if q.Before == "" || end < q.Before {
+			q.Before = end
+		}
+	}
 	page, err := g.store.Messages(q)
 	for i := range page.Items {
 		g.showSent(&page.Items[i])

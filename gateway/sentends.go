@@ -69,7 +69,8 @@ type Transmissions struct {
 }
 
 // TransmissionsOf returns the transmissions of a delivery that has expired, was canceled, or
-// has used up its attempts. If the device has answered late, the store has them.
+// has used up its attempts. The store has them if the device has answered late, and those of
+// most messages to one client.
 // Known is false if a process before this one, or more than 16,384 such deliveries after it,
 // may have made it forgotten, or if it was on its way when its connection ended.
 func (g *Gateway) TransmissionsOf(d *Delivery) Transmissions {
@@ -81,17 +82,23 @@ func (g *Gateway) TransmissionsOf(d *Delivery) Transmissions {
 	if s != nil && t.seq == 0 {
 		t = s.attemptOf(d.Seq)
 	}
-	if t.sentAt == 0 && !d.LateAckAt.IsZero() && !d.SentAt.IsZero() {
+	if t.sentAt == 0 && !d.SentAt.IsZero() {
 		t = attempt{seq: d.Seq, sentAt: d.SentAt.UnixNano(), attempts: int32(d.Attempts)}
 	}
 	known := t.sentAt != 0 || t.seq == 0 && !d.CreatedAt.Before(g.startedAt) && d.FinalAt.UnixNano() > lost && !g.hub.triedLost.Load()
 	return Transmissions{Known: known, Attempts: int(t.attempts), Broken: int(t.broken), RetryLater: int(t.later), SentAt: timeOf(t.sentAt)}
 }
 
+// keepSends gives the store the transmissions of a delivery that has expired or was canceled,
+// if it has room at once: after a restart only the store knows them.
+func (g *Gateway) keepSends(d *Delivery) {
+	g.store.TrySettle(Outcome{Message: d.Message, Client: d.Client, Seq: d.Seq, State: d.State, Attempts: d.Attempts, SentAt: d.SentAt, At: d.FinalAt}, false)
+}
+
 // showSends adds the transmissions of a delivery that has expired or was canceled, as far as
 // they are known.
 func (g *Gateway) showSends(d *Delivery) {
-	if d.State != Expired && d.State != Canceled || d.Online || !d.SentAt.IsZero() {
+	if d.State != Expired && d.State != Canceled || d.Online {
 		return
 	}
 	if t := g.TransmissionsOf(d); t.Known {

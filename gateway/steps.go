@@ -85,15 +85,10 @@ func (s *Session) answerStep(at time.Time, seq Seq, message MessageID, code AckC
 	}
 }
 
-// madeAt returns when a message was made: its id is a UUIDv7, which begins with the
-// time in milliseconds.
+// madeAt returns when a message was made, by its id.
 func (id MessageID) madeAt() time.Time {
 	u, _ := id.UUID()
-	var ms int64
-	for _, b := range u[:6] {
-		ms = ms<<8 | int64(b)
-	}
-	return time.UnixMilli(ms)
+	return uid(u).madeAt()
 }
 
 // queuedStep reports an accepted message. It reads no clock, and finalStep does not

@@ -47,7 +47,9 @@ type Store interface {
 	// final state in log order wins. A later proposal changes nothing, with one
 	// exception: the first later AckOK or AckReject of the device (see
 	// Outcome.Verdict) is kept with a final state that no device has given, and
-	// so are its transmissions if that state has none.
+	// so are its transmissions if that state has none. An outcome that Reports brings
+	// these alone, without a word to the Observer; a store need not keep them for a
+	// message to many.
 	//
 	// An urgent proposal, for which a caller waits, is written at once instead of
 	// within 50 ms. All waiting proposals are written at once if the result has

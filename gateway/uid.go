@@ -1,6 +1,10 @@
 package gateway
 
-import "encoding/hex"
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"time"
+)
 
 // uid is a UUID in memory. The ids of sessions and messages are a kind and a
 // UUID; their text is made on demand.
@@ -20,6 +24,16 @@ func MessageIDOf(u [16]byte) MessageID { return MessageID(uid(u).text(messageKin
 
 // UUID is the reverse of MessageIDOf; ok is false for an id of another form.
 func (id MessageID) UUID() (u [16]byte, ok bool) { return parseUID(string(id), messageKind) }
+
+// firstMessageAt returns the lowest id that carries a time.
+func firstMessageAt(t time.Time) MessageID {
+	var u [16]byte
+	binary.BigEndian.PutUint64(u[:8], uint64(max(0, t.UnixMilli()))<<16)
+	return MessageIDOf(u)
+}
+
+// madeAt returns the time in a UUIDv7, which begins with it in milliseconds.
+func (u uid) madeAt() time.Time { return time.UnixMilli(int64(binary.BigEndian.Uint64(u[:8]) >> 16)) }
 
 // text is the id of a kind.
 func (u uid) text(kind string) string {

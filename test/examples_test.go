@@ -225,6 +225,90 @@ func TestExamplesForgetAnotherLog(t *testing.T) {
 	})
 }
 
+// Only a CLOSE of 3500 to 3999 says not to come back.
+func TestExamplesComeBackAfterAClose(t *testing.T) {
+	forEachExample(t, func(t *testing.T, e example, command []string) {
+		for _, c := range []struct {
+			code uint16
+			ends bool
+		}{{3001, false}, {3499, false}, {3500, true}, {3999, true}, {4000, false}, {65535, false}} {
+			t.Run(fmt.Sprint(c.code), func(t *testing.T) {
+				t.Parallel()
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Close()
+				came := make(chan struct{}, 100)
+				go func() {
+					for {
+						conn, err := l.Accept()
+						if err != nil {
+							return
+						}
+						bye := []byte{7, 2, 6, byte(c.code >> 8), byte(c.code), 0, 0, 0, 0}
+						if !e.asks {
+							bye = fmt.Appendf(nil, "CLOSE %d 0 bye\n", c.code)
+						}
+						conn.Read(make([]byte, 4096)) // what it registers with
+						conn.Write(bye)
+						io.Copy(io.Discard, conn)
+						conn.Close()
+						came <- struct{}{}
+					}
+				}()
+				d := e.start(t, command, l.Addr().String(), "dev", t.TempDir())
+				<-came
+				if c.ends {
+					if code := d.exit(t, 30*time.Second); code == 0 {
+						t.Error("it ends with 0")
+					}
+					return
+				}
+				select {
+				case <-came:
+				case <-d.ended:
+					t.Errorf("it does not come back:\n%s", d.output())
+				}
+			})
+		}
+	})
+}
+
+// The example in Python waits as long as SPEC 7.4 says.
+func TestTheWaitsOfTheExampleInPython(t *testing.T) {
+	const script = `import sys; sys.path.insert(0, "../examples"); sys.dont_write_bytecode = True
+import device
+class Dead(device.Device):
+    def __init__(self): pass
+    def live(self):
+        self.retry_after = 100
+        raise OSError("no route")
+left = 9
+def sleep(s):
+    global left
+    left -= 1
+    print("wait", s, flush=True)
+    if not left: raise SystemExit
+device.random.random, device.time.sleep = lambda: 1.0, sleep
+Dead().run()
+`
+	out, err := exec.Command(tool(t, "python3"), "-c", script).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(out)) {
+		if s, is := strings.CutPrefix(line, "wait "); is {
+			got = append(got, strings.TrimSpace(s))
+		}
+	}
+	want := "100.5 101.0 102.0 104.0 108.0 116.0 132.0 160.0 160.0"
+	if s := strings.Join(got, " "); s != want {
+		t.Errorf("the longest waits are %s, want %s", s, want)
+	}
+}
+
 // The decoders of the examples agree with protocol/testdata/vectors.
 func TestExamplesReadTheVectors(t *testing.T) {
 	var file struct {

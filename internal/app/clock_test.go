@@ -350,3 +350,42 @@ func TestIDsRiseWhenTheClockIsSetBack(t *testing.T) {
 		}
 	})
 }
+
+// Lists find messages by their time, also those from after a step back of the clock.
+func TestMessagesByTimeAfterAStepBack(t *testing.T) {
+	a, clock, _ := startStepped(t, testConfig(t.TempDir()))
+	api := backend(t, a)
+	push := func() string {
+		t.Helper()
+		r, err := api.Push(t.Context(), "meter-1", client.Push{Payload: client.Text("x"), QueueUnknown: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.ID
+	}
+	first := push()
+	middle := clock.Now().Add(-10 * time.Minute)
+	clock.Step(-time.Hour)
+	second, third := push(), push()
+	for _, c := range []struct {
+		name string
+		q    client.MessageQuery
+		want []string
+	}{
+		{"all", client.MessageQuery{}, []string{third, second, first}},
+		{"before", client.MessageQuery{Before: middle.Format(time.RFC3339)}, []string{third, second}},
+		{"before, oldest first", client.MessageQuery{Before: middle.Format(time.RFC3339), OldestFirst: true}, []string{second, third}},
+		{"since", client.MessageQuery{Since: middle}, []string{first}},
+	} {
+		var got []string
+		for m, err := range api.Messages(t.Context(), c.q) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, m.ID)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}

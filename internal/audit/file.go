@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/longwire/longwire/internal/private"
@@ -53,7 +55,16 @@ func openFile(path string) (*fileWriter, error) {
 }
 
 func (w *fileWriter) open() error {
-	f, err := os.OpenFile(w.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, private.FileMode)
+	flags := os.O_CREATE | os.O_APPEND | os.O_WRONLY
+	info, err := os.Stat(w.path)
+	pipe := err == nil && info.Mode()&fs.ModeNamedPipe != 0
+	if pipe {
+		flags |= syscall.O_NONBLOCK // not to wait for a program that reads it
+	}
+	f, err := os.OpenFile(w.path, flags, private.FileMode)
+	if pipe && errors.Is(err, syscall.ENXIO) {
+		return fmt.Errorf("%w: no program reads this pipe; start one first", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/longwire/longwire/internal/auth/deviceauth"
+	"github.com/longwire/longwire/internal/engine"
 	"github.com/longwire/longwire/internal/private"
 )
 
@@ -48,8 +49,8 @@ func (e *environ) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Examine this host's limits, clock and disk, and estimate how many devices it holds",
 		Long: `Examine this host for a gateway: the file limit, kernel limits, memory, the clock,
-how fast the disk of the data directory confirms a write, and which users can reach
-the data directory and the files of the settings. Give the settings as for
+how fast the disk of the data directory confirms a write, whether this version opens
+the store in it, and which users can reach it and the files of the settings. Give the settings as for
 "longwire serve". Exits with 1 if a check is bad; a warning does not count.
 
 With --remote the command examines nothing here: it prints the findings of a running
@@ -109,6 +110,9 @@ func (h host) examine() []finding {
 	all = append(all, h.privacy()...)
 	if err != nil {
 		return append(all, finding{Check: "data directory", Status: "bad", Value: err.Error(), Advice: "name another directory with --data-dir"})
+	}
+	if err := engine.Refused(engine.Options{Dir: h.dataDir}); err != nil {
+		all = append(all, finding{Check: "store", Status: "bad", Value: err.Error(), Advice: "the gateway does not start with it"})
 	}
 	return append(all, h.freeSpace(dir), h.diskSync(dir))
 }

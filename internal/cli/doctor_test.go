@@ -4,7 +4,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -31,5 +33,33 @@ func TestDoctorShowsTheClockOfARunningGateway(t *testing.T) {
 	}
 	if all := (host{dataDir: t.TempDir()}).gateway(); len(all) != 0 {
 		t.Errorf("without a gateway: %+v", all)
+	}
+}
+
+// A store that serve refuses is a bad finding.
+func TestDoctorKnowsAStoreThatDoesNotOpen(t *testing.T) {
+	for _, tt := range []struct{ name, file, text, value string }{
+		{"no store", "notes", "", ""},
+		{"of this version", "FORMAT", "longwire store, format 2\n", ""},
+		{"of a newer version", "FORMAT", "longwire store, format 99\n", "use a newer program"},
+		{"of another program", "FORMAT", "RocksDB\n", "does not say that this is a longwire store"},
+		{"that lacks a file", "FORMAT", "longwire store, format 4\n", "missing: MARK"},
+		{"whose restore was cut short", "RESTORING", "", "a restore was cut short"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, tt.file), []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var got string
+			for _, f := range (host{proc: "/proc", dataDir: dir, syncs: 1}).examine() {
+				if f.Check == "store" && f.Status == "bad" {
+					got += f.Value
+				}
+			}
+			if (got == "") != (tt.value == "") || !strings.Contains(got, tt.value) {
+				t.Errorf("the doctor says %q, want %q", got, tt.value)
+			}
+		})
 	}
 }

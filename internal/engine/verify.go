@@ -36,6 +36,13 @@ func Verify(o Options) (*Report, error) {
 	return r, err
 }
 
+// Refused returns why Open would refuse the directory, as far as its small files say so,
+// such as the format of a newer version. A process may have the store open.
+func Refused(o Options) error {
+	o = o.withDefaults()
+	return disk.Refused(o.disk())
+}
+
 // IsStore returns an error unless the directory has a store, or remains of one.
 func IsStore(o Options) error {
 	o = o.withDefaults()

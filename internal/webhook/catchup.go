@@ -77,7 +77,7 @@ func (e *endpoint) catchUp(ctx context.Context, filter *feed.Compiled, run uint6
 			return ctx.Err()
 		}
 		before := sub.Position()
-		events, err := sub.Next(ctx, make([]gateway.Event, 0, scanEvents))
+		events, err := sub.Read(ctx, make([]gateway.Event, 0, scanEvents)) // the position may have no event
 		<-e.m.slots
 		if errors.Is(err, gateway.ErrOverflow) {
 			e.missedTo(before, sub.Position())

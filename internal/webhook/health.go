@@ -87,7 +87,7 @@ func (e *endpoint) deliveredLocked(l *lane, it *item) {
 	if p == nil {
 		return
 	}
-	p.First, p.Fails, p.Since = it.event.Seq+1, 0, time.Time{}
+	p.First, p.Fails, p.Since, p.Failing, p.began = it.event.Seq+1, 0, time.Time{}, 0, time.Time{}
 	e.touched[l.key] = true
 	if !p.live && e.hasRoomLocked(l.key, p) {
 		e.scanAt = time.Time{}
@@ -124,9 +124,9 @@ func (e *endpoint) failedLocked(l *lane, it *item, a answer, now time.Time) bool
 	p := e.parked[l.key]
 	if p != nil {
 		if p.Since.IsZero() {
-			p.Since = now
+			p.Since, p.began = now, now
 		}
-		l.since = p.Since
+		l.since = p.began
 	}
 	if now.Sub(l.since) >= e.hook.RetryFor {
 		e.m.deadLetters++

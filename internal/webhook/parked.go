@@ -14,8 +14,13 @@ import (
 type parking struct {
 	First uint64    `json:"first"`
 	Fails int       `json:"fails"`
-	Since time.Time `json:"since"`
+	Since time.Time `json:"since"` // the first failure
 	Next  time.Time `json:"next"`
+	// Failing is the time from the first failure to the last one, while a process has run:
+	// after a restart the clock may not be that of Since.
+	Failing time.Duration `json:"failing"`
+
+	began time.Time // the first failure, by the clock of this process
 
 	scanned bool   // the scan under way is for it
 	live    bool   // the scan has reached the endpoint's position
@@ -61,7 +66,7 @@ func (e *endpoint) spillLocked() bool {
 	}
 	p := e.parked[l.key]
 	if p == nil {
-		p = &parking{First: l.head().event.Seq, Fails: l.fails, Since: l.since}
+		p = &parking{First: l.head().event.Seq, Fails: l.fails, Since: l.since, began: l.since}
 		e.parked[l.key] = p
 	}
 	for _, it := range l.queue {
@@ -90,7 +95,7 @@ func (e *endpoint) unparkLocked(key string, p *parking) {
 
 // parkLocked parks the client of a lane: it drops the events that wait, which are read again.
 func (e *endpoint) parkLocked(l *lane, it *item, fails int, now time.Time) {
-	since := l.since
+	q := &parking{First: it.event.Seq, Fails: fails, Since: l.since, Failing: now.Sub(l.since), began: l.since}
 	for _, list := range [][]*item{l.scan, l.queue} {
 		for _, waits := range list {
 			e.doneLocked(waits)
@@ -100,9 +105,11 @@ func (e *endpoint) parkLocked(l *lane, it *item, fails int, now time.Time) {
 	e.roomLocked()
 	if p := e.parked[l.key]; p != nil {
 		e.leaveScanLocked(p)
+		q.Since = p.Since
 	}
 	next := nextTry(now, fails)
-	e.parked[l.key] = &parking{First: it.event.Seq, Fails: fails, Since: since, Next: next}
+	q.Next = next
+	e.parked[l.key] = q
 	e.touched[l.key] = true
 	e.changed = true
 	if next.Before(e.scanAt) {
@@ -218,7 +225,7 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, 
 			continue
 		}
 		before := sub.Position()
-		events, err := sub.Next(ctx, buf)
+		events, err := sub.Read(ctx, buf) // the position may have no event
 		if errors.Is(err, gateway.ErrOverflow) {
 			e.missedTo(before, sub.Position())
 			continue

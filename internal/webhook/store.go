@@ -108,7 +108,7 @@ func deadKey(id string, number uint64) string { return fmt.Sprintf("%s%s %020d",
 
 // load makes the endpoints of the stored webhooks.
 func (m *Manager) load() error {
-	s := m.cfg.Gateway
+	s, now := m.cfg.Gateway, m.cfg.Now()
 	err := eachEntry(s, keyPosition, func(_ string, v []byte) error { return json.Unmarshal(v, &m.position) })
 	if err != nil {
 		return err
@@ -159,7 +159,9 @@ func (m *Manager) load() error {
 		}
 		p := new(parking)
 		e.parked[lane] = p
-		return json.Unmarshal(v, p)
+		err := json.Unmarshal(v, p)
+		p.began = now.Add(-p.Failing)
+		return err
 	})
 }
 

@@ -57,6 +57,7 @@ type faultyStore struct {
 	unread, unwritten atomic.Bool
 	failAfter         atomic.Int64 // reads of events until all fail; 0 = none fails
 	young             atomic.Bool  // the log has forgotten nothing, although its numbers begin high
+	hidden            atomic.Bool  // no number of the log has an event
 }
 
 func (s *faultyStore) EventSpan() (forgotten, last uint64, err error) {
@@ -73,6 +74,10 @@ func (s *faultyStore) Events(after uint64, limit int, buf []gateway.Event) ([]ga
 		return buf, 0, errors.New("the disk cannot be read")
 	default:
 		s.failAfter.Add(-1)
+	}
+	if s.hidden.Load() {
+		_, last, err := s.Store.EventSpan()
+		return buf, last, err
 	}
 	return s.Store.Events(after, limit, buf)
 }
@@ -447,6 +452,48 @@ func TestDeadLetters(t *testing.T) {
 		if dead, _, err := w.m.Dead(h.ID, apikey.Limit{}, 0, 10); err != nil || len(dead) > 0 {
 			w.Errorf("dead letters at the end: %+v, %v", dead, err)
 		}
+	})
+}
+
+// A stop, and a clock that was set meanwhile, do not make an event a dead letter at its next
+// failure; the failures from before the stop count.
+func TestRetryForOverARestart(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(_ context.Context, b body, n int) *http.Response {
+			if b.Client == "a" {
+				return status(422)
+			}
+			return status(200)
+		})
+		h := w.create(r, Spec{RetryFor: 6 * time.Hour, Filter: acks})
+		w.note("a")
+		dead := func(when string, want int) {
+			w.Helper()
+			if all, _, err := w.m.Dead(h.ID, apikey.Limit{}, 0, 10); err != nil || len(all) != want {
+				w.Errorf("%s: %d dead letters, %v; want %d", when, len(all), err, want)
+			}
+		}
+		hours := func(n int) {
+			for range n * 4 { // the endpoint is not down
+				w.note("b")
+				time.Sleep(15 * time.Minute)
+			}
+		}
+		hours(3)
+		since := w.status(h).Refused.Since
+		if err := w.m.Close(); err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(24 * time.Hour) // or the clock is set
+		w.start()
+		hours(2)
+		dead("after five hours of failures", 0)
+		if s := w.status(h); s.Parked != 1 || !s.Refused.Since.Equal(since) {
+			w.Errorf("%d are parked, since %v; want 1, since %v", s.Parked, s.Refused.Since, since)
+		}
+		hours(4)
+		dead("after nine", 1)
 	})
 }
 
@@ -926,6 +973,57 @@ func TestAReplayOfALogWithoutEvents(t *testing.T) {
 				w.Errorf("a replay of nothing: %v", err)
 			}
 			synctest.Wait()
+		}
+	})
+}
+
+// A webhook that comes to the end of a log whose last numbers have no events has caught up.
+// It does not wait for an event with the slot of another.
+func TestACatchUpWithoutEvents(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.store.young.Store(true)
+		h := w.create(w.receiver("r"), Spec{})
+		w.set(h, Paused)
+		w.m.mu.Lock()
+		w.m.endpoints[h.ID].at = 0 // as after a crash
+		w.m.mu.Unlock()
+		w.set(h, Active)
+		synctest.Wait()
+		w.m.mu.Lock()
+		defer w.m.mu.Unlock()
+		if n := len(w.m.slots); n != 0 {
+			w.Errorf("%d slots are taken", n)
+		}
+		if e := w.m.endpoints[h.ID]; e.behind {
+			w.Errorf("it is at %d, the log at %d", e.at, w.m.position)
+		}
+	})
+}
+
+// A scan for parked clients ends where numbers have no events: it does not keep other
+// clients from the next scan.
+func TestAScanWithoutEvents(t *testing.T) {
+	inWorldOf(t, memstore.Options{}, gateway.Config{EventBuffer: 1}, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(_ context.Context, b body, _ int) *http.Response {
+			if b.Client == "a" {
+				return status(500)
+			}
+			return status(200)
+		})
+		h := w.create(r, Spec{Filter: feed.Filter{Types: []string{"message.*"}}})
+		w.note("a")
+		w.note("b")
+		time.Sleep(10 * time.Second)
+		if s := w.status(h); s.Parked != 1 {
+			w.Fatalf("after three failures: %+v", s)
+		}
+		w.store.hidden.Store(true) // as those of numbers that a crash has skipped
+		time.Sleep(2 * time.Minute)
+		w.m.mu.Lock()
+		defer w.m.mu.Unlock()
+		if w.m.endpoints[h.ID].scanning {
+			w.Error("the scan waits for an event")
 		}
 	})
 }

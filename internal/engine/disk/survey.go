@@ -11,6 +11,13 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
+// Refused returns why the program would not open the directory, as far as its small files
+// say so. It takes no lock and changes nothing.
+func Refused(o *Options) error {
+	_, _, err := look(o)
+	return err
+}
+
 // IsStore returns an error unless the directory has a store, or remains of one.
 func IsStore(o *Options) error {
 	kind, _, err := look(o)

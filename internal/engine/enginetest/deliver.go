@@ -344,6 +344,36 @@ var settleTests = []test{
 			}
 		}
 	}},
+	{name: "the transmissions of a canceled or expired delivery are kept", run: func(h *harness) {
+		h.register("a")
+		for _, is := range []gateway.State{gateway.Canceled, gateway.Expired, gateway.Acked} {
+			m := h.accept(h.to(gateway.Audience{Client: "a"}, "x"))
+			report := gateway.Outcome{Message: m.ID, Client: "a", Seq: m.Seq, State: gateway.Canceled, Attempts: 2, SentAt: h.clock.Now(), At: h.clock.Now()}
+			h.must(h.store.Settle(report, true)) // it ends nothing
+			switch is {
+			case gateway.Acked:
+				o := h.outcome(m, "a", is)
+				o.SentAt = time.Time{}
+				h.settle(o)
+			case gateway.Canceled:
+				_, err := h.store.Cancel(ctx, m.ID, h.clock.Now())
+				h.must(err)
+			default:
+				h.clock.advance(m.ExpiresAt.Sub(h.clock.Now()))
+				h.must(h.store.ProposeExpiry(m.ID, h.clock.Now()))
+				h.eventually("it has expired", func() bool { return h.delivery(m.ID, "a").State == is })
+			}
+			h.must(h.store.Settle(report, true))
+			other := report
+			other.Attempts, other.SentAt = 7, h.clock.Now().Add(time.Second)
+			h.must(h.store.Settle(other, true))
+			h.settle(h.outcome(h.accept(h.to(gateway.Audience{Client: "a"}, "y")), "a", gateway.Acked)) // they are written
+			d := h.delivery(m.ID, "a")
+			if kept := d.Attempts == 2 && d.SentAt.Equal(report.SentAt); d.State != is || kept != (is != gateway.Acked) {
+				h.Errorf("%v after %d transmissions, the last at %v, want %v", d.State, d.Attempts, d.SentAt, is)
+			}
+		}
+	}},
 	{name: "a late ack within a message to many", run: func(h *harness) {
 		h.register("a", "b")
 		m := h.accept(h.to(gateway.Audience{All: true}, "x"))

@@ -231,6 +231,7 @@ var readTests = []test{
 			{"expired", gateway.MessageQuery{State: gateway.Expired}, nil},
 			{"since", gateway.MessageQuery{Since: start.Add(5 * time.Second)}, []string{"half", "queued"}},
 			{"before", gateway.MessageQuery{Before: state["failed"]}, []string{"rejected", "acked"}},
+			{"created before", gateway.MessageQuery{CreatedBefore: start.Add(3 * time.Second)}, []string{"rejected", "acked"}},
 			{"before one that is not there", gateway.MessageQuery{Before: messageID(start.Add(1500*time.Millisecond), 999)}, []string{"acked"}},
 		} {
 			for _, limit := range limits {

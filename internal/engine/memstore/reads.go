@@ -178,7 +178,7 @@ func (s *Store) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, 
 		if !p.next(m.ID) {
 			break
 		}
-		if !m.CreatedAt.Before(q.Since) && m.matches(q.State) {
+		if !m.CreatedAt.Before(q.Since) && (q.CreatedBefore.IsZero() || m.CreatedAt.Before(q.CreatedBefore)) && m.matches(q.State) {
 			p.add(m.export(true))
 		}
 	}

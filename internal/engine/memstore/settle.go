@@ -20,7 +20,7 @@ func (s *Store) TrySettle(o gateway.Outcome, _ bool) bool { return s.settle(o, f
 
 func (s *Store) settle(o gateway.Outcome, wait bool) error {
 	switch o.State {
-	case gateway.Acked, gateway.Rejected, gateway.Failed, gateway.Unknown:
+	case gateway.Acked, gateway.Rejected, gateway.Failed, gateway.Unknown, gateway.Expired, gateway.Canceled:
 	default:
 		return invalid("%q is no outcome of a delivery", o.State)
 	}
@@ -40,6 +40,10 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 	d := m.delivery(o.Client)
 	switch {
 	case d == nil:
+	case o.Reports():
+		if !d.former && o.ReportedFor(&d.Delivery) {
+			d.Attempts, d.SentAt = o.Attempts, o.SentAt
+		}
 	case !d.State.Final():
 		o.Result = bytes.Clone(o.Result)
 		s.finishLocked(d, o)

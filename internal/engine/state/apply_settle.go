@@ -25,6 +25,9 @@ func (v *verdict) final(id gateway.MessageID, createdAt, expiresAt int64, many b
 
 // settle gives a delivery its final state, unless it has one.
 func (m *Machine) settle(o *gateway.Outcome) error {
+	if o.Reports() {
+		return m.keepSends(o)
+	}
 	seq := o.Seq
 	if seq == 0 {
 		row, err := m.messageRow(o.Message)
@@ -58,6 +61,25 @@ func (m *Machine) settle(o *gateway.Outcome) error {
 		return err
 	}
 	return m.resolveFormer(o.Message, o.Client, seq, v)
+}
+
+// keepSends adds the transmissions of a delivery that ended without an answer to its final
+// row, if it has one.
+func (m *Machine) keepSends(o *gateway.Outcome) error {
+	c, err := m.client(o.Client)
+	if err != nil || c == nil {
+		return err
+	}
+	k := finalKey(c.ord, o.Seq)
+	f, err := m.finalRow(k)
+	if err != nil || f == nil || !sameMessage(o.Message, f.id) {
+		return err
+	}
+	if d := f.delivery(c.id, o.Seq); o.ReportedFor(&d) {
+		f.attempts, f.sentAt = o.Attempts, record.Nanos(o.SentAt)
+		m.setFinal(k, f)
+	}
+	return nil
 }
 
 // resolveFormer gives an online delivery the outcome of its call, during which the client

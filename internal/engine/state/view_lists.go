@@ -176,7 +176,7 @@ func (v *View) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, g
 			return false, nil
 		}
 		row, err := decodeMessage(k, val)
-		if err != nil || row.createdAt < record.Nanos(q.Since) {
+		if err != nil || row.createdAt < record.Nanos(q.Since) || !q.CreatedBefore.IsZero() && row.createdAt >= record.Nanos(q.CreatedBefore) {
 			return true, err
 		}
 		msg, err := v.message(&row)
