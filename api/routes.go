@@ -61,12 +61,9 @@ func (e *endpoint) problems() map[int][]problem.Kind {
 	case e.need == public: // probes, and documents, which are not described
 		return nil
 	}
-	all := append([]problem.Kind{problem.Unauthenticated, problem.HostNotAllowed, problem.RateLimited, problem.Overloaded, problem.Internal}, e.fails...)
+	all := append([]problem.Kind{problem.Unauthenticated, problem.HostNotAllowed, problem.RateLimited, problem.Overloaded, problem.Internal, problem.InvalidParameter}, e.fails...)
 	if e.need != anyKey {
 		all = append(all, problem.InsufficientScope)
-	}
-	if e.pattern != "/metrics" { // which takes any
-		all = append(all, problem.InvalidParameter)
 	}
 	if !e.stream { // whose answer has begun by then
 		all = append(all, problem.IncompleteBody, problem.RequestTimeout, problem.PayloadTooLarge)

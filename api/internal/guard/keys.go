@@ -22,10 +22,14 @@ func NewKeys(keyset *apikey.Keyset, perMinute int) *Keys {
 }
 
 // Authenticate returns the key that a request shows. It returns apikey.Anyone while no key is
-// required. A request without a key is refused and is not counted as a guess.
+// required. A request without a key, or with more than one, is refused and is not counted
+// as a guess.
 func (k *Keys) Authenticate(r *http.Request, now time.Time) (*apikey.Key, error) {
 	if !k.keyset.Required() {
 		return apikey.Anyone, nil
+	}
+	if keyHeaders(r) > 1 {
+		return nil, problem.BadParameter("Authorization", "comes more than once, or with X-API-Key: send one key in one header")
 	}
 	secret, ok := presentedKey(r)
 	if !ok {
@@ -51,6 +55,12 @@ func Need(key *apikey.Key, scope apikey.Scope) error {
 	p := problem.New(problem.InsufficientScope, "this takes an API key with the scope %s", scope)
 	p.Scope = scope.String()
 	return p
+}
+
+// keyHeaders returns the number of headers that can have a key. Two parties, such as a
+// proxy and this server, could take different ones of several.
+func keyHeaders(r *http.Request) int {
+	return len(r.Header["Authorization"]) + len(r.Header["X-Api-Key"])
 }
 
 func presentedKey(r *http.Request) (string, bool) {

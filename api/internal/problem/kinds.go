@@ -71,7 +71,7 @@ var kinds = map[Kind]kind{
 	MalformedJSON:        {400, "Malformed body", "The body is not one JSON object of the expected types. errors[0].pointer names the member when it is known."},
 	IncompleteBody:       {400, "Incomplete body", "The body ended before its announced length or its last chunk. Nothing was stored, except the complete lines of a bulk request, which have their answers."},
 	UnknownField:         {400, "Unknown member", "The body has a member that this call does not know. Check its spelling against /openapi.json."},
-	InvalidParameter:     {400, "Invalid parameter", "A query parameter or path part is unknown or out of range. errors names it."},
+	InvalidParameter:     {400, "Invalid parameter", "A query parameter, part of the path or header is unknown, out of range, or there more than once. errors names it."},
 	InvalidCursor:        {400, "Invalid cursor", "Cursors are opaque and belong to the list that gave them. Start again without one."},
 	Unauthenticated:      {401, "Not authenticated", "Send Authorization: Bearer <API key>, or X-API-Key."},
 	HostNotAllowed:       {403, "Host not allowed", "Without API keys the server answers only to loopback names. Configure an API key, or allow the host name."},
