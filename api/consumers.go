@@ -42,7 +42,7 @@ type ConsumerPut struct {
 	Prefix *string           `json:"prefix,omitempty" validate:"omitempty,clientid"`                                                                        // of clients whose id starts so
 	Group  *string           `json:"group,omitempty" validate:"omitempty,group"`                                                                            // of members of this group
 	Labels map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,bytes=256,max=256" swaggertype:"object,string"` // of clients with all these labels
-	Start  string            `json:"start,omitempty" example:"earliest"`                                                                                    // now, earliest, a cursor, a time, or a duration such as 1h ago. A new consumer starts now; for an existing one start moves the cursor
+	Start  string            `json:"start,omitempty" empty:"no" example:"earliest"`                                                                         // now, earliest, a cursor, a time, or a duration such as 1h ago. A new consumer starts now; for an existing one start moves the cursor
 } //@name ConsumerPut
 
 // ConsumerBatch has the next events of a consumer.
@@ -212,7 +212,7 @@ func (s *server) deleteConsumer(w http.ResponseWriter, r *http.Request) error {
 func (s *server) pullEvents(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	most := q.integer("max", 100, 1, consumer.MaxEvents)
-	lease := q.one("lease")
+	lease := q.text("lease")
 	wait := s.waitOf(q, r)
 	if err := q.done(); err != nil {
 		return err

@@ -46,8 +46,17 @@ func (q *query) all(name string) []string {
 	return v
 }
 
-// one takes a parameter that may be given once; "" when absent.
+// one takes a parameter that may be given once; "" when absent. It refuses an empty one: a
+// script whose variable is not set would get another answer than it asks for.
 func (q *query) one(name string) string {
+	if v, ok := q.values[name]; ok && len(v) == 1 && v[0] == "" {
+		q.fail(name, "is empty: give it a value, or leave it out")
+	}
+	return q.text(name)
+}
+
+// text takes a parameter that may be given once, and may be empty; "" when absent.
+func (q *query) text(name string) string {
 	v := q.all(name)
 	if len(v) > 1 {
 		q.fail(name, "is given more than once")
@@ -185,7 +194,7 @@ func (q *query) prefixed(prefix string) map[string]string {
 			if found == nil {
 				found = make(map[string]string)
 			}
-			found[rest] = q.one(name)
+			found[rest] = q.text(name)
 		}
 	}
 	return found

@@ -64,10 +64,10 @@ type DeviceTokenList struct {
 
 // DeviceTokenCreate asks for a token of one device.
 type DeviceTokenCreate struct {
-	ExpiresIn *string  `json:"expires_in,omitempty" validate:"omitempty,keylife" example:"90d"`               // how long it lives; without it, for ever
-	Groups    []string `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" example:"fleet-a"`     // that the device may enter and leave when it registers
-	Note      string   `json:"note,omitempty" validate:"omitempty,bytes=256,max=256" example:"rack 3"`        // for people
-	Replaces  string   `json:"replaces,omitempty" validate:"omitempty,max=64" example:"dtk_0123456789abcdef"` // a token of the device that is revoked in the same step; its groups and note are kept where none are given
+	ExpiresIn *string  `json:"expires_in,omitempty" validate:"omitempty,keylife" example:"90d"`                          // how long it lives; without it, for ever
+	Groups    []string `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" example:"fleet-a"`                // that the device may enter and leave when it registers
+	Note      string   `json:"note,omitempty" validate:"omitempty,bytes=256,max=256" example:"rack 3"`                   // for people
+	Replaces  string   `json:"replaces,omitempty" empty:"no" validate:"omitempty,max=64" example:"dtk_0123456789abcdef"` // a token of the device that is revoked in the same step; its groups and note are kept where none are given
 } //@name DeviceTokenCreate
 
 func tokenView(t *StoredToken, now time.Time) DeviceToken {

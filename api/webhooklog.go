@@ -49,9 +49,9 @@ type DeadLetterPage struct {
 
 // WebhookReplay selects events to be sent again.
 type WebhookReplay struct {
-	After string `json:"after,omitempty" example:"earliest"` // behind this cursor
-	Since string `json:"since,omitempty" example:"1h"`       // or logged at this time or later, or so long ago at most
-	Until string `json:"until,omitempty" example:"10m"`      // up to this time, or so long ago; by default up to now
+	After string `json:"after,omitempty" empty:"no" example:"earliest"` // behind this cursor
+	Since string `json:"since,omitempty" empty:"no" example:"1h"`       // or logged at this time or later, or so long ago at most
+	Until string `json:"until,omitempty" empty:"no" example:"10m"`      // up to this time, or so long ago; by default up to now
 } //@name WebhookReplay
 
 // ReplayStarted is the range of the log that is sent again.
