@@ -56,8 +56,8 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	st.payloads = st.view.Key().Scopes.Allows(apikey.MessagesRead)
 	filter := feed.Filter{Types: q.list("types"), Client: q.clientID("client"), Prefix: q.one("prefix"), Group: q.one("group"), Labels: q.prefixed("label.")}
 	for name := range filter.Labels {
-		if !validLabelKey(name) {
-			q.fail("label."+name, "names no label: 1 to %d bytes of A-Z a-z 0-9 . _ -", gateway.MaxLabelKey)
+		if !gateway.ValidLabelKey(name) {
+			q.fail("label."+name, "names no label: 1 to %d bytes of A-Z a-z 0-9 . _ -, and neither . nor ..", gateway.MaxLabelKey)
 		}
 	}
 	begin := q.begin(r, s.cfg.Now())
