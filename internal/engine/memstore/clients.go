@@ -105,7 +105,7 @@ func (s *Store) ForgetClient(ctx context.Context, id gateway.ClientID, at time.T
 	if c == nil {
 		return 0, clientNotFound(id)
 	}
-	n := s.cancelQueuedLocked(id, 0, gateway.ReasonClientForgotten, at)
+	n := s.cancelQueuedLocked(id, gateway.Span{}, gateway.ReasonClientForgotten, at)
 	s.events++
 	if c.connected {
 		s.logLocked(gateway.Event{Type: gateway.EventClientDisconnected, At: at, Client: id, Epoch: c.Epoch, Reason: gateway.ReasonKicked})
