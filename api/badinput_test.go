@@ -287,6 +287,46 @@ func TestMethodNotAllowedNamesTheMethods(t *testing.T) {
 	}
 }
 
+// A path that stands beside a part of any value has its own methods.
+func TestAFixedPathBesideAParameterHasItsOwnMethods(t *testing.T) {
+	h := newHarness(t)
+	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+		for _, target := range []string{"/v1/messages/bulk", "/v1/messages/b%75lk"} {
+			a := h.call(method, target, "")
+			if got := a.header.Get("Allow"); a.status != 405 || got != "POST" {
+				t.Errorf("%s %s: %d with Allow %q, want 405 with POST", method, target, a.status, got)
+			}
+		}
+	}
+	for target, want := range map[string]string{"/v1/messages/bulky": "GET, HEAD, DELETE", "/swagger/": "GET, HEAD", "/v1/clients/a%2Fb/messages": "GET, HEAD, POST, DELETE", "/v1/stats": "GET, HEAD"} {
+		if got := h.call("PUT", target, "").header.Get("Allow"); got != want {
+			t.Errorf("%s: Allow %q, want %q", target, got, want)
+		}
+	}
+}
+
+// An escape of a letter means the letter (RFC 3986, section 6.2.2.2).
+func TestEscapesInPaths(t *testing.T) {
+	h := newHarness(t)
+	h.known("a-1")
+	id := decode[Message](h.call("POST", "/v1/clients/a%2D1/messages", pushText("x")).want(202)).ID
+	for _, target := range []string{"/v1/%73ession", "/%76%31/session", "/v1/clients/a%2d1", "/v1/client%73/%61-1", "/v1/messages/" + strings.Replace(id, "msg", "%6Dsg", 1), "/l%69vez"} {
+		h.call("GET", target, "").want(200)
+	}
+	for target, want := range map[string]string{"/v1/session%2Fx": "there is no /v1/session%2Fx", "/v1/%2573ession": "there is no /v1/%2573ession", "/v1/s%C3%A9ance": "there is no /v1/s%C3%A9ance"} {
+		if p := h.call("GET", target, "").wantProblem(404, problem.RouteNotFound); p.Detail != want {
+			t.Errorf("%s: %q, want %q", target, p.Detail, want)
+		}
+	}
+	for _, target := range []string{"/v1/messages/", "/v1/webhooks/", "/v1/consumers/", "/v1/events/", "/v1/keys/", "/docs/problems/"} {
+		for escaped, plain := range map[string]string{"a%2Fb": "a/b", "a%3Ab": "a:b", "x%20%73": "x s"} {
+			if p := decode[problem.Problem](h.call("GET", target+escaped, "").want(404)); strings.Contains(p.Detail, "%") || !strings.Contains(p.Detail, plain) {
+				t.Errorf("%s%s: %q, want the id %s", target, escaped, p.Detail, plain)
+			}
+		}
+	}
+}
+
 func TestBodyOfUnknownLengthIsBounded(t *testing.T) {
 	h := newHarness(t)
 	h.known("b")

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
@@ -113,7 +111,7 @@ func (s *server) putConsumer(w http.ResponseWriter, r *http.Request) error {
 	if err := s.bodyOf(w, r, `{"types":["message.received"]}`, &body); err != nil {
 		return err
 	}
-	name, view := chi.URLParam(r, "name"), viewOf(w)
+	name, view := pathParam(r, "name"), viewOf(w)
 	after, err := s.startOf(w, body.Start, "/start")
 	if err != nil {
 		return err
@@ -153,7 +151,7 @@ func (s *server) getConsumer(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	name := chi.URLParam(r, "name")
+	name := pathParam(r, "name")
 	st, err := consumer.Status{}, consumer.ErrNotFound
 	if s.cfg.Consumers != nil {
 		st, err = s.cfg.Consumers.Get(name, viewOf(w).Key().Limit)
@@ -178,7 +176,7 @@ func (s *server) deleteConsumer(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	name, view := chi.URLParam(r, "name"), viewOf(w)
+	name, view := pathParam(r, "name"), viewOf(w)
 	err := consumer.ErrNotFound
 	if s.cfg.Consumers != nil {
 		err = s.cfg.Consumers.Delete(context.Background(), name, view.Key().Limit)
@@ -217,7 +215,7 @@ func (s *server) pullEvents(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	name, view := chi.URLParam(r, "name"), viewOf(w)
+	name, view := pathParam(r, "name"), viewOf(w)
 	if s.cfg.Consumers == nil {
 		return consumerProblem(consumer.ErrNotFound, name)
 	}
@@ -273,7 +271,7 @@ func (s *server) ackEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return problem.InvalidBody("/through", "is not a cursor")
 	}
-	name := chi.URLParam(r, "name")
+	name := pathParam(r, "name")
 	st, err := consumer.Status{}, consumer.ErrNotFound
 	if s.cfg.Consumers != nil {
 		st, err = s.cfg.Consumers.Ack(context.Background(), name, viewOf(w).Key().Limit, body.Lease, through, body.Release)

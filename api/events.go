@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
 
 	"github.com/longwire/longwire/api/internal/problem"
@@ -147,7 +146,7 @@ func (s *server) getEvent(w http.ResponseWriter, r *http.Request) error {
 	}
 	view := viewOf(w)
 	form := s.eventForm(view)
-	id := chi.URLParam(r, "id")
+	id := pathParam(r, "id")
 	number, ok := form.number(id)
 	var e gateway.Event
 	if ok {

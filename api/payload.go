@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 )
@@ -78,7 +76,7 @@ func (s *server) uplinkPayload(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	seq, err := strconv.ParseUint(chi.URLParam(r, "seq"), 10, 64)
+	seq, err := strconv.ParseUint(pathParam(r, "seq"), 10, 64)
 	if err != nil {
 		return problem.BadParameter("seq", "is the sequence of an uplink")
 	}

@@ -217,24 +217,29 @@ func (q *query) done() error {
 	return nil
 }
 
-// clientInPath returns the {id} of the path. chi leaves it percent-encoded if the
-// caller encoded the path in another way than Go does.
+// pathParam returns a part of the path. chi leaves it percent-encoded if the caller
+// encoded the path in another way than Go does.
+func pathParam(r *http.Request, name string) string {
+	part := chi.URLParam(r, name)
+	if r.URL.RawPath != "" {
+		if plain, err := url.PathUnescape(part); err == nil {
+			return plain
+		}
+	}
+	return part
+}
+
+// clientInPath returns the {id} of the path.
 func clientInPath(r *http.Request) (gateway.ClientID, error) { return clientParam(r, "id") }
 
 // clientParam takes the client that a part of the path names.
 func clientParam(r *http.Request, name string) (gateway.ClientID, error) {
-	raw := chi.URLParam(r, name)
-	if r.URL.RawPath != "" {
-		if plain, err := url.PathUnescape(raw); err == nil {
-			raw = plain
-		}
-	}
-	if id := gateway.ClientID(raw); id.Valid() {
+	if id := gateway.ClientID(pathParam(r, name)); id.Valid() {
 		return id, nil
 	}
 	return "", problem.BadParameter(name, "is "+gateway.NotClientID)
 }
 
 func messageInPath(r *http.Request) gateway.MessageID {
-	return gateway.MessageID(chi.URLParam(r, "id"))
+	return gateway.MessageID(pathParam(r, "id"))
 }

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/audit"
@@ -193,7 +191,7 @@ func (s *server) issue(w http.ResponseWriter, tokens TokenStore, id gateway.Clie
 //	@x-scope		"devices:write"
 //	@Router			/v1/clients/{id}/tokens/{token} [delete]
 func (s *server) revokeToken(w http.ResponseWriter, r *http.Request) error {
-	name := chi.URLParam(r, "token")
+	name := pathParam(r, "token")
 	id, tokens, err := s.tokensOf(w, r)
 	if err == nil {
 		err = tokenProblem(tokens.RevokeToken(id, name), id, name)
