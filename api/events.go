@@ -284,7 +284,7 @@ func (st *stream) run(ctx context.Context) error {
 	for !st.finite || st.sub.Position() < st.until {
 		var err error
 		if events, err = st.next(ctx, events[:0]); err != nil {
-			return nil
+			break
 		}
 		for i := range events {
 			if st.finite && events[i].Seq > st.until {
@@ -296,6 +296,7 @@ func (st *stream) run(ctx context.Context) error {
 			return nil
 		}
 	}
+	st.end()
 	return nil
 }
 
@@ -412,6 +413,10 @@ func (st *stream) send() error {
 	st.buf.Reset()
 	return err
 }
+
+// end gives net/http time to write the last chunk: the deadline of the last send may have
+// passed, and the reader would see a broken answer.
+func (st *stream) end() { st.wire.SetWriteDeadline(time.Now().Add(streamTimeout)) }
 
 // startOf returns the position that a member of a body names.
 func (s *server) startOf(w http.ResponseWriter, text, pointer string) (uint64, error) {
