@@ -107,10 +107,10 @@ func (q *query) begin(r *http.Request, now time.Time) beginning {
 	}
 	if last := r.Header.Get("Last-Event-Id"); last != "" && !b.after.given {
 		b.since = time.Time{} // the reader has come further
-		b.after = position{given: true, seq: 1}
-		if n, err := strconv.ParseUint(last, 10, 64); err == nil && n > 0 {
-			b.after.seq = n
-		} // else it is before every event, so that the reader gets a gap event
+		var ok bool
+		if b.after, ok = parsePosition(last); !ok {
+			b.after.seq = 1 // it is before every event, so that the reader gets a gap event
+		}
 	}
 	return b
 }
@@ -213,20 +213,27 @@ type position struct {
 
 // position takes a sequence number, or a word for one end of the log.
 func (q *query) position(name string) position {
-	switch v := q.one(name); v {
-	case "":
+	v := q.one(name)
+	if v == "" {
 		return position{}
-	case "earliest":
-		return position{given: true}
-	case "now":
-		return position{now: true, given: true}
-	default:
-		n, err := strconv.ParseUint(v, 10, 64)
-		if err != nil {
-			q.fail(name, "must be a sequence number, earliest or now")
-		}
-		return position{seq: n, given: true}
 	}
+	p, ok := parsePosition(v)
+	if !ok {
+		q.fail(name, "must be a sequence number, earliest or now")
+	}
+	return p
+}
+
+// parsePosition reads a position; ok is false for any other text.
+func parsePosition(text string) (p position, ok bool) {
+	switch text {
+	case "earliest":
+		return position{given: true}, true
+	case "now":
+		return position{now: true, given: true}, true
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	return position{seq: n, given: true}, err == nil
 }
 
 // list takes a parameter with values by comma, which may be repeated.
