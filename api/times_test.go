@@ -4,6 +4,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/longwire/longwire/internal/gatewaytest"
@@ -12,10 +13,15 @@ import (
 // A time before all others selects everything since, and one after all others nothing:
 // programs send their first and last time for "always" and "never".
 func TestTheFirstAndTheLastTime(t *testing.T) {
+	synctest.Test(t, firstAndLastTime)
+}
+
+func firstAndLastTime(t *testing.T) {
 	h := newHarness(t)
 	a := h.device("a", gatewaytest.Options{})
 	sendUp(t, a, 1, "x")
 	h.call("POST", "/v1/clients/a/messages", "x", "Content-Type", "text/plain").want(202)
+	synctest.Wait() // all events are in the log
 	first := []string{"0001-01-01T00:00:00Z", "0001-01-01T00:00:00%2B14:00", "1600-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "30000d"}
 	last := []string{"2262-04-12T00:00:00Z", "2300-01-01T00:00:00Z", "9999-12-31T23:59:59Z"}
 	for _, c := range []struct {
