@@ -19,8 +19,8 @@ func precondition(r *http.Request, tag string) (unchanged bool, err error) {
 }
 
 // hasTag reports whether the lines of a header are "*" or a list with the strong entity tag
-// tag. weak also counts the weak tag of the same name. What is behind a part that is no
-// entity tag does not count.
+// tag. weak also counts the weak tag of the same name. hasTag ignores the rest of a list
+// behind a part that is no entity tag.
 func hasTag(lines []string, tag string, weak bool) bool {
 	rest := strings.Join(lines, ",")
 	if strings.Trim(rest, " \t") == "*" {

@@ -71,8 +71,8 @@ type Store interface {
 	// Errors: CodeMessageNotFound, CodeAlreadyFinal, ErrUnavailable.
 	Cancel(ctx context.Context, id MessageID, at time.Time) (Message, error)
 
-	// Purge cancels what is queued for client within span with reason ReasonPurged,
-	// durably, and returns how many deliveries that were.
+	// Purge cancels the queued deliveries of client within span with reason ReasonPurged,
+	// durably, and returns their number.
 	Purge(ctx context.Context, client ClientID, span Span, at time.Time) (int, error)
 
 	// Undurable returns an upper bound of the proposals by Settle for a client

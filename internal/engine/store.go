@@ -145,7 +145,7 @@ func (e *Engine) Cancel(ctx context.Context, id gateway.MessageID, at time.Time)
 	return r.Message, err
 }
 
-// Purge cancels what is queued for client within span.
+// Purge cancels the queued deliveries of client within span.
 func (e *Engine) Purge(ctx context.Context, client gateway.ClientID, span gateway.Span, at time.Time) (int, error) {
 	r, err := e.do(ctx, &record.Purge{Client: client, At: at, Span: span})
 	return r.N, err

@@ -76,7 +76,7 @@ func (s *Store) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 // Undurable returns zero: this store has nothing to make durable.
 func (s *Store) Undurable(gateway.ClientID) (n, bytes int) { return 0, 0 }
 
-// Purge cancels what is queued for client within span.
+// Purge cancels the queued deliveries of client within span.
 func (s *Store) Purge(ctx context.Context, client gateway.ClientID, span gateway.Span, at time.Time) (int, error) {
 	if err := s.enterWithRoom(ctx); err != nil {
 		return 0, err
