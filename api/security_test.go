@@ -87,10 +87,10 @@ func TestACallShowsOneKey(t *testing.T) {
 			{"Authorization": {"Bearer lwk_one", "Bearer lwk_one"}},
 			{"Authorization": {"Bearer lwk_one"}, "X-Api-Key": {"lwk_two"}},
 			{"Authorization": {"Bearer lwk_one"}, "X-Api-Key": {"wrong"}},
-			{"Authorization": {""}, "X-Api-Key": {"lwk_one"}},
 			{"Authorization": {"Basic lwk_one"}, "X-Api-Key": {"lwk_one"}},
 			{"X-Api-Key": {"lwk_one", "lwk_two"}},
-			{"Authorization": {"", "Bearer lwk_wrong"}, "Cookie": {cookie}, "Longwire-Console": {"1"}},
+			{"Authorization": {"", "Bearer lwk_one"}, "X-Api-Key": {"lwk_two"}},
+			{"X-Api-Key": {"lwk_one", "lwk_one"}, "Cookie": {cookie}, "Longwire-Console": {"1"}},
 		} {
 			r := newRequest(t.Context(), "GET", target, "")
 			maps.Copy(r.Header, headers)
@@ -101,6 +101,8 @@ func TestACallShowsOneKey(t *testing.T) {
 			a.wantProblem(400, problem.InvalidParameter)
 		}
 	}
+	h.call("GET", "/v1/clients", "", "Authorization", "", "X-API-Key", "lwk_one").want(200)
+	h.call("GET", "/v1/clients", "", "X-API-Key", "wrong", "Cookie", cookie, "Longwire-Console", "1").wantProblem(401, problem.Unauthenticated)
 }
 
 func TestSecurityHeaders(t *testing.T) {
