@@ -62,7 +62,7 @@ func (s *server) listAudit(w http.ResponseWriter, r *http.Request) error {
 			q.fail(f.name, "is longer than %d bytes", maxFilter)
 		}
 	}
-	if after := q.one("after"); after != "" {
+	if after := q.text("after"); after != "" {
 		number, ok := strings.CutPrefix(after, s.auditPrefix())
 		n, err := strconv.ParseUint(number, 10, 64)
 		if (!ok || err != nil || n == 0) && q.err == nil {

@@ -128,6 +128,24 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"malformed query", "GET /v1/clients?a=%zz", "", 400, problem.InvalidParameter, ""},
 		{"block", "DELETE /v1/clients/b?block=-1s", "", 400, problem.InvalidParameter, "block"},
 		{"purge", "DELETE /v1/clients/b?purge=yes", "", 400, problem.InvalidParameter, "purge"},
+		{"empty mode", one, `{"text":"a","mode":""}`, 422, problem.ValidationFailed, "/mode"},
+		{"empty ttl", one, `{"text":"a", "ttl" : ""}`, 422, problem.ValidationFailed, "/ttl"},
+		{"empty on_unknown", one, `{"text":"a","on_unknown":""}`, 422, problem.ValidationFailed, "/on_unknown"},
+		{"empty mode to many", many, `{"to":{"client":"b"},"json":{"mode":""},"mode":""}`, 422, problem.ValidationFailed, "/mode"},
+		{"empty client beside all", many, `{"to":{"client":"","all":true},"text":"a"}`, 422, problem.ValidationFailed, "/to/client"},
+		{"empty group beside a client", many, `{"to":{"client":"b","group":""},"text":"a"}`, 422, problem.ValidationFailed, "/to/group"},
+		{"empty start of a consumer", "PUT /v1/consumers/c", `{"start":""}`, 422, problem.ValidationFailed, "/start"},
+		{"empty time of a trace", "POST /v1/clients/b/trace", `{"for":""}`, 422, problem.ValidationFailed, "/for"},
+		{"empty replaced token", "POST /v1/clients/b/tokens", `{"replaces":""}`, 422, problem.ValidationFailed, "/replaces"},
+		{"empty profile", "PUT /v1/simulator", `{"count":1,"profile":""}`, 422, problem.ValidationFailed, "/profile"},
+		{"empty state of a webhook", "POST /v1/webhooks", `{"url":"http://127.0.0.1:1/","state":""}`, 422, problem.ValidationFailed, "/state"},
+		{"empty timeout of a webhook", "POST /v1/webhooks", `{"url":"http://127.0.0.1:1/","timeout":""}`, 422, problem.ValidationFailed, "/timeout"},
+		{"empty retry_for of a webhook", "POST /v1/webhooks", `{"url":"http://127.0.0.1:1/","retry_for":""}`, 422, problem.ValidationFailed, "/retry_for"},
+		{"empty settle of a webhook", "POST /v1/webhooks", `{"url":"http://127.0.0.1:1/","settle":""}`, 422, problem.ValidationFailed, "/settle"},
+		{"empty start of a webhook", "POST /v1/webhooks", `{"url":"http://127.0.0.1:1/","start":""}`, 422, problem.ValidationFailed, "/start"},
+		{"empty since of a replay", "POST /v1/webhooks/whk_none/replay", `{"since":""}`, 422, problem.ValidationFailed, "/since"},
+		{"empty until of a replay", "POST /v1/webhooks/whk_none/replay", `{"until":""}`, 422, problem.ValidationFailed, "/until"},
+		{"empty timeout of a changed webhook", "PATCH /v1/webhooks/whk_none", `{"timeout":""}`, 422, problem.ValidationFailed, "/timeout"},
 		{"patch label name", "PATCH /v1/clients/b", `{"labels":{"a b":"c"}}`, 422, problem.ValidationFailed, "/labels/a b"},
 		{"patch group", "PATCH /v1/clients/b", `{"groups":["ok","not ok"]}`, 422, problem.ValidationFailed, "/groups/1"},
 		{"group of a new client", "POST /v1/clients", `{"id":"c","groups":["not ok"]}`, 422, problem.ValidationFailed, "/groups/0"},
@@ -269,6 +287,46 @@ func TestMethodNotAllowedNamesTheMethods(t *testing.T) {
 	}
 }
 
+// A path that stands beside a part of any value has its own methods.
+func TestAFixedPathBesideAParameterHasItsOwnMethods(t *testing.T) {
+	h := newHarness(t)
+	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+		for _, target := range []string{"/v1/messages/bulk", "/v1/messages/b%75lk"} {
+			a := h.call(method, target, "")
+			if got := a.header.Get("Allow"); a.status != 405 || got != "POST" {
+				t.Errorf("%s %s: %d with Allow %q, want 405 with POST", method, target, a.status, got)
+			}
+		}
+	}
+	for target, want := range map[string]string{"/v1/messages/bulky": "GET, HEAD, DELETE", "/swagger/": "GET, HEAD", "/v1/clients/a%2Fb/messages": "GET, HEAD, POST, DELETE", "/v1/stats": "GET, HEAD"} {
+		if got := h.call("PUT", target, "").header.Get("Allow"); got != want {
+			t.Errorf("%s: Allow %q, want %q", target, got, want)
+		}
+	}
+}
+
+// An escape of a letter means the letter (RFC 3986, section 6.2.2.2).
+func TestEscapesInPaths(t *testing.T) {
+	h := newHarness(t)
+	h.known("a-1")
+	id := decode[Message](h.call("POST", "/v1/clients/a%2D1/messages", pushText("x")).want(202)).ID
+	for _, target := range []string{"/v1/%73ession", "/%76%31/session", "/v1/clients/a%2d1", "/v1/client%73/%61-1", "/v1/messages/" + strings.Replace(id, "msg", "%6Dsg", 1), "/l%69vez"} {
+		h.call("GET", target, "").want(200)
+	}
+	for target, want := range map[string]string{"/v1/session%2Fx": "there is no /v1/session%2Fx", "/v1/%2573ession": "there is no /v1/%2573ession", "/v1/s%C3%A9ance": "there is no /v1/s%C3%A9ance"} {
+		if p := h.call("GET", target, "").wantProblem(404, problem.RouteNotFound); p.Detail != want {
+			t.Errorf("%s: %q, want %q", target, p.Detail, want)
+		}
+	}
+	for _, target := range []string{"/v1/messages/", "/v1/webhooks/", "/v1/consumers/", "/v1/events/", "/v1/keys/", "/docs/problems/"} {
+		for escaped, plain := range map[string]string{"a%2Fb": "a/b", "a%3Ab": "a:b", "x%20%73": "x s"} {
+			if p := decode[problem.Problem](h.call("GET", target+escaped, "").want(404)); strings.Contains(p.Detail, "%") || !strings.Contains(p.Detail, plain) {
+				t.Errorf("%s%s: %q, want the id %s", target, escaped, p.Detail, plain)
+			}
+		}
+	}
+}
+
 func TestBodyOfUnknownLengthIsBounded(t *testing.T) {
 	h := newHarness(t)
 	h.known("b")
@@ -339,4 +397,45 @@ func TestMalformedJSONSaysWhere(t *testing.T) {
 			t.Errorf("%s: %q, want %s", body, p.Detail, at)
 		}
 	}
+}
+
+// A script whose variable is not set asks for something, and would get another answer.
+func TestAnEmptyParameterIsRefused(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	id := decode[Message](h.call("POST", "/v1/clients/b/messages", pushText("x")).want(202)).ID
+	for call, names := range map[string]string{
+		"GET /v1/clients":      "status prefix group queued_gt limit ip dialect since queued_older_than order from fields",
+		"DELETE /v1/clients/b": "forget purge block", "DELETE /v1/clients/b/messages": "through",
+		"POST /v1/clients/b/messages": "mode ttl on_unknown wait", "GET /v1/messages": "client status since limit order before fields",
+		"GET /v1/clients/b/messages": "status since limit order before fields", "GET /v1/messages/" + id: "wait fields",
+		"GET /v1/messages/" + id + "/why": "client", "GET /v1/messages/" + id + "/deliveries": "status limit",
+		"GET /v1/uplinks": "client limit order since until after before wait fields", "GET /v1/clients/b/timeline": "message before since until limit follow",
+		"GET /v1/events": "types client prefix group after since", "GET /v1/consumers/c/events": "max wait",
+		"GET /v1/keys": "limit", "GET /v1/audit": "who target since limit", "GET /v1/refused": "prefix limit", "GET /v1/stats/history": "since step",
+	} {
+		method, target, _ := strings.Cut(call, " ")
+		body := ""
+		if method == "POST" {
+			body = pushText("x")
+		}
+		for name := range strings.FieldsSeq(names) {
+			query := name + "="
+			if name == "before" && target == "/v1/uplinks" {
+				query += "&order=desc"
+			}
+			if target == "/v1/events" {
+				query += "&follow=false" // so that it ends if it is not refused
+			}
+			a := h.call(method, target+"?"+query, body)
+			if a.status != 400 || !strings.Contains(string(a.body), `"parameter":"`+name) {
+				t.Errorf("%s?%s: %d %s", call, query, a.status, a.body)
+			}
+		}
+	}
+	for _, target := range []string{"/v1/clients?cursor=", "/v1/messages?cursor=", "/v1/audit?after=", "/v1/clients?label=site="} {
+		h.call("GET", target, "").want(200)
+	}
+	h.call("GET", "/v1/events?follow=false&label.site=", "", "Accept", ndjson).want(200)
+	h.call("POST", "/v1/clients/b/messages?metadata.note=", "x", "Content-Type", "text/plain").want(202)
 }

@@ -132,7 +132,7 @@ func (q *query) labels() map[string]string {
 	var labels map[string]string
 	for _, l := range q.all("label") {
 		name, value, ok := strings.Cut(l, "=")
-		if !ok || !validLabelKey(name) {
+		if !ok || !gateway.ValidLabelKey(name) {
 			q.fail("label", "must be name=value, as in label=site=north")
 			continue
 		}

@@ -64,7 +64,7 @@ func (q *query) clientPlace(c cursors) clientPlace {
 	p.at = p.id != ""
 	v := q.values.Get("cursor")
 	if v == "" {
-		q.one("cursor")
+		q.text("cursor")
 		return p
 	}
 	for _, other := range []clientPlace{{at: true}, {back: true}, {back: true, at: true}} {

@@ -333,11 +333,6 @@ func (s *server) forgetClients(w http.ResponseWriter, r *http.Request) error {
 	}
 	confirm := q.integer("confirm", -1, 0, tenant.MaxForgotten)
 	filters := len(q.values)
-	for _, name := range []string{"prefix", "group", "status", "queued_gt"} {
-		if q.values.Has(name) && q.values.Get(name) == "" {
-			q.fail(name, "is empty, which selects every client")
-		}
-	}
 	sel := gateway.ClientSelection{Status: presence[q.oneOf("status", "all", "online", "offline", "all", "blocked")]}
 	sel.Prefix, sel.Group = q.one("prefix"), q.one("group")
 	sel.Labels = q.labels()

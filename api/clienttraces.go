@@ -12,7 +12,7 @@ import (
 
 // TraceStart asks for a trace of one client.
 type TraceStart struct {
-	For string `json:"for,omitempty" example:"10m"` // how long, 1s to 1h; 10m without it
+	For string `json:"for,omitempty" empty:"no" example:"10m"` // how long, 1s to 1h; 10m without it
 } //@name TraceStart
 
 // Trace records every frame of one client with its bytes.

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
@@ -42,7 +40,7 @@ type ConsumerPut struct {
 	Prefix *string           `json:"prefix,omitempty" validate:"omitempty,clientid"`                                                                        // of clients whose id starts so
 	Group  *string           `json:"group,omitempty" validate:"omitempty,group"`                                                                            // of members of this group
 	Labels map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,bytes=256,max=256" swaggertype:"object,string"` // of clients with all these labels
-	Start  string            `json:"start,omitempty" example:"earliest"`                                                                                    // now, earliest, a cursor, a time, or a duration such as 1h ago. A new consumer starts now; for an existing one start moves the cursor
+	Start  string            `json:"start,omitempty" empty:"no" example:"earliest"`                                                                         // now, earliest, a cursor, a time, or a duration such as 1h ago. A new consumer starts now; for an existing one start moves the cursor
 } //@name ConsumerPut
 
 // ConsumerBatch has the next events of a consumer.
@@ -113,7 +111,7 @@ func (s *server) putConsumer(w http.ResponseWriter, r *http.Request) error {
 	if err := s.bodyOf(w, r, `{"types":["message.received"]}`, &body); err != nil {
 		return err
 	}
-	name, view := chi.URLParam(r, "name"), viewOf(w)
+	name, view := pathParam(r, "name"), viewOf(w)
 	after, err := s.startOf(w, body.Start, "/start")
 	if err != nil {
 		return err
@@ -153,7 +151,7 @@ func (s *server) getConsumer(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	name := chi.URLParam(r, "name")
+	name := pathParam(r, "name")
 	st, err := consumer.Status{}, consumer.ErrNotFound
 	if s.cfg.Consumers != nil {
 		st, err = s.cfg.Consumers.Get(name, viewOf(w).Key().Limit)
@@ -178,7 +176,7 @@ func (s *server) deleteConsumer(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	name, view := chi.URLParam(r, "name"), viewOf(w)
+	name, view := pathParam(r, "name"), viewOf(w)
 	err := consumer.ErrNotFound
 	if s.cfg.Consumers != nil {
 		err = s.cfg.Consumers.Delete(context.Background(), name, view.Key().Limit)
@@ -212,12 +210,12 @@ func (s *server) deleteConsumer(w http.ResponseWriter, r *http.Request) error {
 func (s *server) pullEvents(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	most := q.integer("max", 100, 1, consumer.MaxEvents)
-	lease := q.one("lease")
+	lease := q.text("lease")
 	wait := s.waitOf(q, r)
 	if err := q.done(); err != nil {
 		return err
 	}
-	name, view := chi.URLParam(r, "name"), viewOf(w)
+	name, view := pathParam(r, "name"), viewOf(w)
 	if s.cfg.Consumers == nil {
 		return consumerProblem(consumer.ErrNotFound, name)
 	}
@@ -273,7 +271,7 @@ func (s *server) ackEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return problem.InvalidBody("/through", "is not a cursor")
 	}
-	name := chi.URLParam(r, "name")
+	name := pathParam(r, "name")
 	st, err := consumer.Status{}, consumer.ErrNotFound
 	if s.cfg.Consumers != nil {
 		st, err = s.cfg.Consumers.Ack(context.Background(), name, viewOf(w).Key().Limit, body.Lease, through, body.Release)

@@ -77,9 +77,9 @@ func (c cursors) decode(kind byte, cursor string) (key string, ok bool) {
 	return string(raw[1:]), true
 }
 
-// cursor takes the cursor parameter; "" when absent.
+// cursor takes the cursor parameter; "" when absent or empty, for the first page.
 func (q *query) cursor(c cursors, kind byte, valid func(string) bool) string {
-	v := q.one("cursor")
+	v := q.text("cursor")
 	if v == "" {
 		return ""
 	}

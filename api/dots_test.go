@@ -31,6 +31,24 @@ func TestDotsAreNoClientID(t *testing.T) {
 	h.call("POST", "/v1/clients/.../messages", `{"text":"x"}`).want(202)
 }
 
+// A REGISTER cannot have a label "." or ".." (SPEC §4.3), nor can it enter such a group.
+func TestDotsAreNoLabelAndNoGroup(t *testing.T) {
+	h := newHarness(t)
+	h.known("a")
+	for _, dots := range []string{".", ".."} {
+		labels, groups := `{"labels":{"`+dots+`":"x"}}`, `{"groups":["`+dots+`"]}`
+		for _, body := range []string{labels, groups} {
+			h.call("PATCH", "/v1/clients/a", body).want(422)
+			h.call("POST", "/v1/clients", `{"id":"b",`+body[1:]).want(422)
+		}
+		h.call("POST", "/v1/messages", `{"text":"x","to":`+labels+`}`).want(422)
+		h.call("PUT", "/v1/consumers/c", labels).want(422)
+		h.call("GET", "/v1/clients?label="+dots+"=x", "").want(400)
+		h.call("GET", "/v1/events?follow=false&label."+dots+"=x", "").want(400)
+	}
+	h.call("PATCH", "/v1/clients/a", `{"labels":{"...":"x"},"groups":["..."]}`).want(200)
+}
+
 // A client's presence says how well it is known.
 func TestConfirmedIsThereWhileAClientIsOnline(t *testing.T) {
 	h := newHarness(t)

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
 
 	"github.com/longwire/longwire/api/internal/problem"
@@ -56,8 +55,8 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	st.payloads = st.view.Key().Scopes.Allows(apikey.MessagesRead)
 	filter := feed.Filter{Types: q.list("types"), Client: q.clientID("client"), Prefix: q.one("prefix"), Group: q.one("group"), Labels: q.prefixed("label.")}
 	for name := range filter.Labels {
-		if !validLabelKey(name) {
-			q.fail("label."+name, "names no label: 1 to %d bytes of A-Z a-z 0-9 . _ -", gateway.MaxLabelKey)
+		if !gateway.ValidLabelKey(name) {
+			q.fail("label."+name, "names no label: 1 to %d bytes of A-Z a-z 0-9 . _ -, and neither . nor ..", gateway.MaxLabelKey)
 		}
 	}
 	begin := q.begin(r, s.cfg.Now())
@@ -108,10 +107,10 @@ func (q *query) begin(r *http.Request, now time.Time) beginning {
 	}
 	if last := r.Header.Get("Last-Event-Id"); last != "" && !b.after.given {
 		b.since = time.Time{} // the reader has come further
-		b.after = position{given: true, seq: 1}
-		if n, err := strconv.ParseUint(last, 10, 64); err == nil && n > 0 {
-			b.after.seq = n
-		} // else it is before every event, so that the reader gets a gap event
+		var ok bool
+		if b.after, ok = parsePosition(last); !ok {
+			b.after.seq = 1 // it is before every event, so that the reader gets a gap event
+		}
 	}
 	return b
 }
@@ -147,7 +146,7 @@ func (s *server) getEvent(w http.ResponseWriter, r *http.Request) error {
 	}
 	view := viewOf(w)
 	form := s.eventForm(view)
-	id := chi.URLParam(r, "id")
+	id := pathParam(r, "id")
 	number, ok := form.number(id)
 	var e gateway.Event
 	if ok {
@@ -214,20 +213,27 @@ type position struct {
 
 // position takes a sequence number, or a word for one end of the log.
 func (q *query) position(name string) position {
-	switch v := q.one(name); v {
-	case "":
+	v := q.one(name)
+	if v == "" {
 		return position{}
-	case "earliest":
-		return position{given: true}
-	case "now":
-		return position{now: true, given: true}
-	default:
-		n, err := strconv.ParseUint(v, 10, 64)
-		if err != nil {
-			q.fail(name, "must be a sequence number, earliest or now")
-		}
-		return position{seq: n, given: true}
 	}
+	p, ok := parsePosition(v)
+	if !ok {
+		q.fail(name, "must be a sequence number, earliest or now")
+	}
+	return p
+}
+
+// parsePosition reads a position; ok is false for any other text.
+func parsePosition(text string) (p position, ok bool) {
+	switch text {
+	case "earliest":
+		return position{given: true}, true
+	case "now":
+		return position{now: true, given: true}, true
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	return position{seq: n, given: true}, err == nil
 }
 
 // list takes a parameter with values by comma, which may be repeated.
@@ -285,7 +291,7 @@ func (st *stream) run(ctx context.Context) error {
 	for !st.finite || st.sub.Position() < st.until {
 		var err error
 		if events, err = st.next(ctx, events[:0]); err != nil {
-			return nil
+			break
 		}
 		for i := range events {
 			if st.finite && events[i].Seq > st.until {
@@ -297,6 +303,7 @@ func (st *stream) run(ctx context.Context) error {
 			return nil
 		}
 	}
+	st.end()
 	return nil
 }
 
@@ -413,6 +420,10 @@ func (st *stream) send() error {
 	st.buf.Reset()
 	return err
 }
+
+// end gives net/http time to write the last chunk: the deadline of the last send may have
+// passed, and the reader would see a broken answer.
+func (st *stream) end() { st.wire.SetWriteDeadline(time.Now().Add(streamTimeout)) }
 
 // startOf returns the position that a member of a body names.
 func (s *server) startOf(w http.ResponseWriter, text, pointer string) (uint64, error) {

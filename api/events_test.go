@@ -294,6 +294,7 @@ func TestACursorFromBeforeTheLog(t *testing.T) {
 		{"", "12345", withGap}, {"", "not-ours", withGap}, {"&after=12345", "", withGap},
 		{fmt.Sprint("&after=", first[0].Seq-1), "", all}, {fmt.Sprint("&after=", first[0].Seq), "", nil},
 		{"&after=0", "", all}, {"&after=earliest", "", all}, {"&since=1h", "", all}, {"", "", nil},
+		{"", "earliest", all}, {"", "0", all}, {"", "now", nil}, {"&since=1h", "now", nil},
 	} {
 		if got := read(c.query, "Last-Event-ID", c.last); !slices.Equal(got, c.want) {
 			t.Errorf("%q with Last-Event-ID %q: %q, want %q", c.query, c.last, got, c.want)

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
@@ -172,7 +170,7 @@ func (s *server) getKey(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	id := chi.URLParam(r, "id")
+	id := pathParam(r, "id")
 	key, err := s.keyset.Get(id)
 	if err != nil {
 		return keyProblem(err, id)
@@ -195,7 +193,7 @@ func (s *server) revokeKey(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	id := chi.URLParam(r, "id")
+	id := pathParam(r, "id")
 	err := keyProblem(s.keyset.Revoke(id), id)
 	viewOf(w).Record(audit.RevokeKey, id, err)
 	if err != nil {

@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 )
@@ -35,10 +33,13 @@ var payloadTypes = map[string]struct{ media, ending string }{
 //	@Description	The plain bytes that the device gets, as an attachment. `Range` asks for a part of them. A message with `mode=online` and no `Idempotency-Key` keeps none.
 //	@Tags			messages
 //	@Produce		plain,json,octet-stream
-//	@Param			id		path	string	true	"message id"
-//	@Param			Range	header	string	false	"one range of bytes"	example(bytes=0-4095)
-//	@Success		200		{file}	file	"the payload"
-//	@Success		206		{file}	file	"the part of it that Range asks for"
+//	@Param			id				path	string	true	"message id"
+//	@Param			Range			header	string	false	"one range of bytes"	example(bytes=0-4095)
+//	@Param			If-Match		header	string	false	"entity tags, or *: 412 if the payload has none of them"
+//	@Param			If-None-Match	header	string	false	"entity tags, or *: 304 if the payload has one of them"
+//	@Success		200				{file}	file	"the payload"
+//	@Success		206				{file}	file	"the part of it that Range asks for"
+//	@Success		304				"If-None-Match has the ETag: the caller has the payload"
 //	@x-scope		"messages:read"
 //	@Router			/v1/messages/{id}/payload [get]
 func (s *server) messagePayload(w http.ResponseWriter, r *http.Request) error {
@@ -62,17 +63,20 @@ func (s *server) messagePayload(w http.ResponseWriter, r *http.Request) error {
 //	@Description	The plain bytes that the device has sent, as an attachment. `Range` asks for a part of them.
 //	@Tags			uplinks
 //	@Produce		plain,octet-stream
-//	@Param			seq		path	int		true	"sequence of the uplink"
-//	@Param			Range	header	string	false	"one range of bytes"	example(bytes=0-4095)
-//	@Success		200		{file}	file	"the payload"
-//	@Success		206		{file}	file	"the part of it that Range asks for"
+//	@Param			seq				path	int		true	"sequence of the uplink"
+//	@Param			Range			header	string	false	"one range of bytes"	example(bytes=0-4095)
+//	@Param			If-Match		header	string	false	"entity tags, or *: 412 if the payload has none of them"
+//	@Param			If-None-Match	header	string	false	"entity tags, or *: 304 if the payload has one of them"
+//	@Success		200				{file}	file	"the payload"
+//	@Success		206				{file}	file	"the part of it that Range asks for"
+//	@Success		304				"If-None-Match has the ETag: the caller has the payload"
 //	@x-scope		"messages:read"
 //	@Router			/v1/uplinks/{seq}/payload [get]
 func (s *server) uplinkPayload(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	seq, err := strconv.ParseUint(chi.URLParam(r, "seq"), 10, 64)
+	seq, err := strconv.ParseUint(pathParam(r, "seq"), 10, 64)
 	if err != nil {
 		return problem.BadParameter("seq", "is the sequence of an uplink")
 	}
@@ -86,9 +90,19 @@ func (s *server) uplinkPayload(w http.ResponseWriter, r *http.Request) error {
 	return writePayload(w, r, payload{"uplink-" + strconv.FormatUint(seq, 10), contentOfUplink(u.Payload), u.Payload})
 }
 
-// writePayload answers with p or with the part of it that the request asks for.
+// writePayload answers with p or with the part of it that the request asks for, or says
+// that the caller has it.
 func writePayload(w http.ResponseWriter, r *http.Request, p payload) error {
 	h, size, tag := w.Header(), len(p.data), `"`+p.name+`"`
+	unchanged, err := precondition(r, tag)
+	if err != nil {
+		return err
+	}
+	if unchanged {
+		h.Set("ETag", tag)
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
 	from, end, asked := 0, size, false
 	if given := r.Header.Get("If-Range"); given == "" || given == tag {
 		var ok bool

@@ -284,3 +284,47 @@ func TestPayloadsStayWithinTheTenant(t *testing.T) {
 	w.as("b", "GET", own, "").wantProblem(404, problem.UplinkNotFound)
 	w.as("g", "GET", own, "").wantProblem(404, problem.UplinkNotFound)
 }
+
+func TestAPayloadOnConditions(t *testing.T) {
+	h := newHarness(t)
+	l := h.device("a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+	m := decode[Message](h.call("POST", "/v1/clients/a/messages", pushText("0123456789")).want(202))
+	if err := l.Session.Received(t.Context(), 1, []byte("0123456789")); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range map[string]string{m.ID: "/v1/messages/" + m.ID + "/payload", "uplink-1": "/v1/uplinks/1/payload"} {
+		tag := `"` + name + `"`
+		for _, c := range []struct {
+			status  int
+			headers []string
+		}{
+			{304, []string{"If-None-Match", tag}},
+			{304, []string{"If-None-Match", "W/" + tag}},
+			{304, []string{"If-None-Match", "*"}},
+			{304, []string{"If-None-Match", `"other, name", W/"x",` + tag}},
+			{304, []string{"If-None-Match", tag, "Range", "bytes=0-3"}},
+			{304, []string{"If-None-Match", tag, "If-Match", tag}},
+			{200, []string{"If-None-Match", `"other"`}},
+			{200, []string{"If-None-Match", `"` + name}},
+			{200, []string{"If-None-Match", name}},
+			{200, []string{"If-None-Match", `"a` + tag}},
+			{206, []string{"If-None-Match", `"other"`, "Range", "bytes=0-3"}},
+			{200, []string{"If-Match", tag}},
+			{200, []string{"If-Match", "*"}},
+			{200, []string{"If-Match", `"other", ` + tag}},
+			{206, []string{"If-Match", tag, "Range", "bytes=0-3"}},
+			{412, []string{"If-Match", `"other"`}},
+			{412, []string{"If-Match", "W/" + tag}},
+			{412, []string{"If-Match", `"other"`, "If-None-Match", tag}},
+			{412, []string{"If-Match", `"other"`, "Range", "bytes=99-"}},
+		} {
+			for _, method := range []string{"GET", "HEAD"} {
+				a := h.call(method, target, "", c.headers...)
+				if a.status != c.status || a.status < 400 && a.header.Get("ETag") != tag || a.status == 304 && len(a.body) > 0 {
+					t.Errorf("%s %s %q: %d with the tag %q and %q, want %d", method, target, c.headers, a.status, a.header.Get("ETag"), a.body, c.status)
+				}
+			}
+		}
+		h.call("GET", target, "", "If-Match", `"other"`).wantProblem(412, problem.PreconditionFailed)
+	}
+}

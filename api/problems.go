@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/longwire/longwire/api/internal/problem"
 )
 
@@ -21,7 +19,7 @@ func ProblemTypes() []string {
 
 // problemPage explains one problem type, as HTML to a browser, else as JSON.
 func (s *server) problemPage(w http.ResponseWriter, r *http.Request) error {
-	name := problem.Kind(chi.URLParam(r, "slug"))
+	name := problem.Kind(pathParam(r, "slug"))
 	page, ok := problem.PageOf(name)
 	if !ok {
 		return problem.New(problem.RouteNotFound, "there is no problem type %q", name)

@@ -179,10 +179,7 @@ func (failing) CreateClient(context.Context, gateway.ClientID, time.Time, string
 func (failing) Cancel(context.Context, gateway.MessageID, time.Time) (m gateway.Message, err error) {
 	return m, gateway.ErrUnavailable
 }
-func (failing) Purge(context.Context, gateway.ClientID, time.Time) (int, error) {
-	return 0, gateway.ErrUnavailable
-}
-func (failing) PurgeThrough(context.Context, gateway.ClientID, gateway.Seq, time.Time) (int, error) {
+func (failing) Purge(context.Context, gateway.ClientID, gateway.Span, time.Time) (int, error) {
 	return 0, gateway.ErrUnavailable
 }
 

@@ -48,9 +48,9 @@ type PushMany struct {
 
 // Audience selects the clients that get a message. It has exactly one member.
 type Audience struct {
-	Client  string            `json:"client,omitempty" validate:"omitempty,clientid" example:"truck-17"`                               // one client
+	Client  string            `json:"client,omitempty" empty:"no" validate:"omitempty,clientid" example:"truck-17"`                    // one client
 	Clients []string          `json:"clients,omitempty" validate:"omitempty,min=1,max=1000,dive,clientid"`                             // these clients
-	Group   string            `json:"group,omitempty" validate:"omitempty,group"`                                                      // the members of this group
+	Group   string            `json:"group,omitempty" empty:"no" validate:"omitempty,group"`                                           // the members of this group
 	Labels  map[string]string `json:"labels,omitempty" validate:"omitempty,min=1,max=32,dive,keys,labelkey,endkeys,bytes=256,max=256"` // the clients with all these labels
 	All     bool              `json:"all,omitempty"`                                                                                   // every known client
 } //@name Audience

@@ -15,9 +15,9 @@ const (
 
 // Options are the options of a push. Without a mode it is durable.
 type Options struct {
-	Mode      string            `json:"mode,omitempty" validate:"omitempty,oneof=durable online" enums:"durable,online"`                // durable (default): stored, and delivered until the ttl ends; online: now or never
-	TTL       string            `json:"ttl,omitempty" validate:"omitempty,ttl" example:"24h"`                                           // it is never delivered after this long, 1s to 30d; 24h unless given
-	OnUnknown string            `json:"on_unknown,omitempty" validate:"omitempty,oneof=fail queue" enums:"fail,queue"`                  // treatment of a client that was never seen: fail (default), or queue for its first connection
+	Mode      string            `json:"mode,omitempty" empty:"no" validate:"omitempty,oneof=durable online" enums:"durable,online"`     // durable (default): stored, and delivered until the ttl ends; online: now or never
+	TTL       string            `json:"ttl,omitempty" empty:"no" validate:"omitempty,ttl" example:"24h"`                                // it is never delivered after this long, 1s to 30d; 24h unless given
+	OnUnknown string            `json:"on_unknown,omitempty" empty:"no" validate:"omitempty,oneof=fail queue" enums:"fail,queue"`       // treatment of a client that was never seen: fail (default), or queue for its first connection
 	Metadata  map[string]string `json:"metadata,omitempty" validate:"max=16,dive,keys,min=1,bytes=64,max=64,endkeys,bytes=512,max=512"` // the caller's own notes: kept with the message, not sent to the device
 }
 

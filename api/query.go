@@ -46,8 +46,17 @@ func (q *query) all(name string) []string {
 	return v
 }
 
-// one takes a parameter that may be given once; "" when absent.
+// one takes a parameter that may be given once; "" when absent. It refuses an empty one: a
+// script whose variable is not set would get another answer than it asks for.
 func (q *query) one(name string) string {
+	if v, ok := q.values[name]; ok && len(v) == 1 && v[0] == "" {
+		q.fail(name, "is empty: give it a value, or leave it out")
+	}
+	return q.text(name)
+}
+
+// text takes a parameter that may be given once, and may be empty; "" when absent.
+func (q *query) text(name string) string {
 	v := q.all(name)
 	if len(v) > 1 {
 		q.fail(name, "is given more than once")
@@ -185,7 +194,7 @@ func (q *query) prefixed(prefix string) map[string]string {
 			if found == nil {
 				found = make(map[string]string)
 			}
-			found[rest] = q.one(name)
+			found[rest] = q.text(name)
 		}
 	}
 	return found
@@ -208,24 +217,29 @@ func (q *query) done() error {
 	return nil
 }
 
-// clientInPath returns the {id} of the path. chi leaves it percent-encoded if the
-// caller encoded the path in another way than Go does.
+// pathParam returns a part of the path. chi leaves it percent-encoded if the caller
+// encoded the path in another way than Go does.
+func pathParam(r *http.Request, name string) string {
+	part := chi.URLParam(r, name)
+	if r.URL.RawPath != "" {
+		if plain, err := url.PathUnescape(part); err == nil {
+			return plain
+		}
+	}
+	return part
+}
+
+// clientInPath returns the {id} of the path.
 func clientInPath(r *http.Request) (gateway.ClientID, error) { return clientParam(r, "id") }
 
 // clientParam takes the client that a part of the path names.
 func clientParam(r *http.Request, name string) (gateway.ClientID, error) {
-	raw := chi.URLParam(r, name)
-	if r.URL.RawPath != "" {
-		if plain, err := url.PathUnescape(raw); err == nil {
-			raw = plain
-		}
-	}
-	if id := gateway.ClientID(raw); id.Valid() {
+	if id := gateway.ClientID(pathParam(r, name)); id.Valid() {
 		return id, nil
 	}
 	return "", problem.BadParameter(name, "is "+gateway.NotClientID)
 }
 
 func messageInPath(r *http.Request) gateway.MessageID {
-	return gateway.MessageID(chi.URLParam(r, "id"))
+	return gateway.MessageID(pathParam(r, "id"))
 }

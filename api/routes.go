@@ -61,12 +61,9 @@ func (e *endpoint) problems() map[int][]problem.Kind {
 	case e.need == public: // probes, and documents, which are not described
 		return nil
 	}
-	all := append([]problem.Kind{problem.Unauthenticated, problem.HostNotAllowed, problem.RateLimited, problem.Overloaded, problem.Internal}, e.fails...)
+	all := append([]problem.Kind{problem.Unauthenticated, problem.HostNotAllowed, problem.RateLimited, problem.Overloaded, problem.Internal, problem.InvalidParameter}, e.fails...)
 	if e.need != anyKey {
 		all = append(all, problem.InsufficientScope)
-	}
-	if e.pattern != "/metrics" { // which takes any
-		all = append(all, problem.InvalidParameter)
 	}
 	if !e.stream { // whose answer has begun by then
 		all = append(all, problem.IncompleteBody, problem.RequestTimeout, problem.PayloadTooLarge)
@@ -139,14 +136,14 @@ func (s *server) endpoints() []endpoint {
 		{method: "POST", pattern: "/v1/messages/bulk", need: apikey.MessagesWrite, handler: s.bulk, stream: true},
 		{method: "GET", pattern: "/v1/messages/{id}", need: apikey.MessagesRead, handler: s.getMessage, head: true, fails: ofMessage},
 		{method: "DELETE", pattern: "/v1/messages/{id}", need: apikey.MessagesWrite, handler: s.cancelMessage, fails: slices.Concat(ofMessage, []problem.Kind{problem.Kind(gateway.CodeAlreadyFinal), ofLimits})},
-		{method: "GET", pattern: "/v1/messages/{id}/payload", need: apikey.MessagesRead, handler: s.messagePayload, head: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.RangeNotSatisfiable})},
+		{method: "GET", pattern: "/v1/messages/{id}/payload", need: apikey.MessagesRead, handler: s.messagePayload, head: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.RangeNotSatisfiable, problem.PreconditionFailed})},
 		{method: "GET", pattern: "/v1/messages/{id}/deliveries", need: apikey.MessagesRead, handler: s.listDeliveries, head: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.InvalidCursor})},
 		{method: "GET", pattern: "/v1/messages/{id}/deliveries/{client}", need: apikey.MessagesRead, handler: s.getDelivery, head: true, fails: slices.Concat(ofMessage, []problem.Kind{ofClient})},
 		{method: "GET", pattern: "/v1/messages/{id}/why", need: apikey.MessagesRead, handler: s.whyMessage, head: true, fails: slices.Concat(ofMessage, []problem.Kind{ofClient})},
 		{method: "DELETE", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.cancelQueue, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeMessageNotFound)}},
 
 		{method: "GET", pattern: "/v1/uplinks", need: apikey.MessagesRead, handler: s.listUplinks, head: true, fails: []problem.Kind{ofStore}},
-		{method: "GET", pattern: "/v1/uplinks/{seq}/payload", need: apikey.MessagesRead, handler: s.uplinkPayload, head: true, fails: []problem.Kind{ofStore, problem.UplinkNotFound, problem.RangeNotSatisfiable}},
+		{method: "GET", pattern: "/v1/uplinks/{seq}/payload", need: apikey.MessagesRead, handler: s.uplinkPayload, head: true, fails: []problem.Kind{ofStore, problem.UplinkNotFound, problem.RangeNotSatisfiable, problem.PreconditionFailed}},
 		{method: "GET", pattern: "/v1/events", need: apikey.EventsRead, handler: s.events, fails: []problem.Kind{problem.NotAcceptable, ofStore}},
 		{method: "GET", pattern: "/v1/events/{id}", need: apikey.EventsRead, handler: s.getEvent, head: true, fails: []problem.Kind{problem.EventNotFound, ofStore}},
 

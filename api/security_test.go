@@ -2,7 +2,9 @@ package api
 
 import (
 	"errors"
+	"maps"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/longwire/longwire/api/internal/problem"
@@ -70,6 +72,37 @@ func TestAPIKeys(t *testing.T) {
 	h.call("GET", "/v1/clients", "", "Authorization", "Bearer lwk_one").want(200)
 	h.call("GET", "/v1/clients", "", "X-API-Key", "lwk_two").want(200)
 	h.call("GET", "/v1/clients", "", "X-API-Key", "lwk_three").wantProblem(401, problem.Unauthenticated)
+}
+
+// Two programs on the way could each take another one of several keys.
+func TestACallShowsOneKey(t *testing.T) {
+	h := newHarness(t, func(c *Config) {
+		c.Authorizer = APIKeys("lwk_one", "lwk_two")
+		c.Metrics = http.NotFoundHandler()
+	})
+	cookie, _, _ := strings.Cut(h.call("POST", "/v1/session", "", "Authorization", "Bearer lwk_one").want(200).header.Get("Set-Cookie"), ";")
+	for _, target := range []string{"/v1/clients", "/v1/session", "/metrics"} {
+		for _, headers := range []http.Header{
+			{"Authorization": {"Bearer lwk_one", "Bearer lwk_two"}},
+			{"Authorization": {"Bearer lwk_one", "Bearer lwk_one"}},
+			{"Authorization": {"Bearer lwk_one"}, "X-Api-Key": {"lwk_two"}},
+			{"Authorization": {"Bearer lwk_one"}, "X-Api-Key": {"wrong"}},
+			{"Authorization": {"Basic lwk_one"}, "X-Api-Key": {"lwk_one"}},
+			{"X-Api-Key": {"lwk_one", "lwk_two"}},
+			{"Authorization": {"", "Bearer lwk_one"}, "X-Api-Key": {"lwk_two"}},
+			{"X-Api-Key": {"lwk_one", "lwk_one"}, "Cookie": {cookie}, "Longwire-Console": {"1"}},
+		} {
+			r := newRequest(t.Context(), "GET", target, "")
+			maps.Copy(r.Header, headers)
+			w := newRecorder()
+			h.handler.ServeHTTP(w, r)
+			a := answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}
+			a.check(r)
+			a.wantProblem(400, problem.InvalidParameter)
+		}
+	}
+	h.call("GET", "/v1/clients", "", "Authorization", "", "X-API-Key", "lwk_one").want(200)
+	h.call("GET", "/v1/clients", "", "X-API-Key", "wrong", "Cookie", cookie, "Longwire-Console", "1").wantProblem(401, problem.Unauthenticated)
 }
 
 func TestSecurityHeaders(t *testing.T) {

@@ -3,6 +3,9 @@ package api
 import (
 	"log/slog"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/go-chi/chi/v5"
@@ -138,37 +141,75 @@ func (s *server) allow(x *exchange, r *http.Request, e *endpoint) error {
 // it is registered.
 func (s *server) routes() chi.Router {
 	r := chi.NewRouter()
-	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(exchangeOf(w), r, problem.New(problem.RouteNotFound, "there is no %s", r.URL.Path))
-	})
-	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		p := problem.New(problem.MethodNotAllowed, "%s is not a method of %s", r.Method, r.URL.Path)
-		p.Allow = w.Header().Get("Allow")
-		if p.Allow == "" {
-			p.Allow = allowedMethods(r)
-		}
+	methods := map[string][]string{} // by pattern
+	notAllowed := func(w http.ResponseWriter, r *http.Request) {
+		p := problem.New(problem.MethodNotAllowed, "%s is not a method of %s", r.Method, r.URL.EscapedPath())
+		p.Allow = allowedMethods(r, methods)
 		s.fail(exchangeOf(w), r, p)
+	}
+	r.Use(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			path := routePath(r)
+			chi.RouteContext(r.Context()).RoutePath = path
+			if own, ok := methods[path]; ok && !slices.Contains(own, r.Method) {
+				notAllowed(w, r) // the router would go on to a pattern with a parameter
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
 	})
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(exchangeOf(w), r, problem.New(problem.RouteNotFound, "there is no %s", r.URL.EscapedPath()))
+	})
+	r.MethodNotAllowed(notAllowed)
 	for _, e := range s.endpoints() {
 		s.register(r, e.method, e)
+		methods[e.pattern] = append(methods[e.pattern], e.method)
 		if e.method == http.MethodGet && e.head {
 			s.register(r, http.MethodHead, e)
+			methods[e.pattern] = append(methods[e.pattern], http.MethodHead)
 		}
 	}
 	return r
 }
 
-// allowedMethods asks the router which methods the path has.
-func allowedMethods(r *http.Request) string {
+// allowedMethods returns the methods of a path: its own or, if it is no pattern itself,
+// those for which the router has a pattern.
+func allowedMethods(r *http.Request, methods map[string][]string) string {
 	ctx := chi.RouteContext(r.Context())
-	allowed := ""
+	own, fixed := methods[ctx.RoutePath]
+	var allowed []string
 	for _, m := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
-		if ctx != nil && ctx.Routes.Match(chi.NewRouteContext(), m, r.URL.Path) {
-			if allowed != "" {
-				allowed += ", "
-			}
-			allowed += m
+		if slices.Contains(own, m) || !fixed && ctx.Routes.Match(chi.NewRouteContext(), m, ctx.RoutePath) {
+			allowed = append(allowed, m)
 		}
 	}
-	return allowed
+	return strings.Join(allowed, ", ")
+}
+
+// routePath returns the path without the escapes of letters, digits and "-._~", which mean
+// the same (RFC 3986, section 6.2.2.2). The others stay, so that the escaped slash of an id
+// ends no part of the path.
+func routePath(r *http.Request) string {
+	if r.URL.RawPath == "" {
+		return r.URL.Path
+	}
+	return plainEscapes(r.URL.RawPath)
+}
+
+// plainEscapes decodes the escapes of unreserved characters in a valid path.
+func plainEscapes(path string) string {
+	b := make([]byte, 0, len(path))
+	for i := 0; i < len(path); i++ {
+		if path[i] == '%' && i+2 < len(path) {
+			c, err := strconv.ParseUint(path[i+1:i+3], 16, 8)
+			if err == nil && (c == '~' || c != ':' && plainToken(string(rune(c)), 1)) {
+				b = append(b, byte(c))
+				i += 2
+				continue
+			}
+		}
+		b = append(b, path[i])
+	}
+	return string(b)
 }

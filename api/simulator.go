@@ -30,8 +30,8 @@ type SimulatedDevice struct {
 
 // SimulatorPut asks for simulated devices.
 type SimulatorPut struct {
-	Count   int    `json:"count" validate:"required,min=1,max=100" example:"3"`                                                          // devices in all
-	Profile string `json:"profile,omitempty" validate:"omitempty,oneof=mixed steady chatty slow rejecting flaky silent" example:"mixed"` // their behaviour; mixed without it
+	Count   int    `json:"count" validate:"required,min=1,max=100" example:"3"`                                                                     // devices in all
+	Profile string `json:"profile,omitempty" empty:"no" validate:"omitempty,oneof=mixed steady chatty slow rejecting flaky silent" example:"mixed"` // their behaviour; mixed without it
 } //@name SimulatorPut
 
 func simulatorView(st *simulator.Status) Simulator {

@@ -15,7 +15,8 @@ import (
 // encoding/json accepts: a repeated member, a member in another case, half a
 // surrogate pair, which encoding/json replaces, and null among strings, which
 // becomes "". Two readers of one body could disagree on these. encoding/json/v2
-// refuses the first three, too.
+// refuses the first three, too. It also refuses "" for a member with the tag
+// empty:"no", because encoding/json does not distinguish it from an absent member.
 type inspection struct {
 	data []byte
 	at   int // of the next byte
@@ -76,7 +77,11 @@ func (i *inspection) object(t reflect.Type, pointer string) *problem.Problem {
 		if p := i.notNull(of, here); p != nil {
 			return p
 		}
-		if p := i.value(cmp.Or(known[name], of), here); p != nil {
+		field := known[name]
+		if field.empty == "no" && i.data[i.at] == '"' && i.data[i.at+1] == '"' {
+			return problem.InvalidBody(here, "is empty: give it a value, or leave it out")
+		}
+		if p := i.value(cmp.Or(field.t, of), here); p != nil {
 			return p
 		}
 	}
@@ -183,7 +188,7 @@ func misread(pointer string, at int, what string) *problem.Problem {
 	return p
 }
 
-func unknownMember(known map[string]reflect.Type, name, pointer string) *problem.Problem {
+func unknownMember(known map[string]field, name, pointer string) *problem.Problem {
 	detail := "unknown member"
 	for k := range known {
 		if strings.EqualFold(k, name) {
@@ -195,16 +200,22 @@ func unknownMember(known map[string]reflect.Type, name, pointer string) *problem
 	return p
 }
 
-// jsonFields maps the JSON names of a struct, embedded ones included, to their
-// types; nil for another type.
-func jsonFields(t reflect.Type) map[string]reflect.Type {
+// field is a member of a body.
+type field struct {
+	t     reflect.Type
+	empty string // the tag
+}
+
+// jsonFields maps the JSON names of a struct, embedded ones included, to its
+// fields; nil for another type.
+func jsonFields(t reflect.Type) map[string]field {
 	if t == nil || t.Kind() != reflect.Struct {
 		return nil
 	}
-	fields := make(map[string]reflect.Type)
+	fields := make(map[string]field)
 	for _, f := range reflect.VisibleFields(t) {
 		if name := jsonName(f); name != "" && !f.Anonymous {
-			fields[name] = f.Type
+			fields[name] = field{f.Type, f.Tag.Get("empty")}
 		}
 	}
 	return fields

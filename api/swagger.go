@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/docs"
 )
@@ -36,7 +34,7 @@ func (s *server) swaggerPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) swaggerFile(w http.ResponseWriter, r *http.Request) error {
-	return s.swagger(w, r, chi.URLParam(r, "file"))
+	return s.swagger(w, r, pathParam(r, "file"))
 }
 
 func (s *server) swagger(w http.ResponseWriter, r *http.Request, name string) error {

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"context"
 	"fmt"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/engine/memstore"
 	"github.com/longwire/longwire/internal/gatewaytest"
+	"github.com/longwire/longwire/protocol"
 )
 
 // foreign are all the names that a tenant must never read.
@@ -554,6 +557,51 @@ func TestASilentStreamEndsWithItsKey(t *testing.T) {
 			t.Errorf("it ended after %v, want at most %v", took, keepAlive)
 		}
 	})
+}
+
+// deadlineWriter keeps the deadline of the last write.
+type deadlineWriter struct {
+	*httptest.ResponseRecorder
+	deadline time.Time
+}
+
+func (w *deadlineWriter) SetWriteDeadline(t time.Time) error { w.deadline = t; return nil }
+
+// The last chunk is written after the handler. If the deadline of the last send has passed,
+// the connection is closed without it, and the reader sees a broken answer.
+func TestAStreamHasTimeForItsLastChunk(t *testing.T) {
+	for _, target := range []string{"/v1/events", "/v1/events?types=client.forgotten", "/v1/clients/a-truck/timeline?follow=true"} {
+		for _, silent := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s silent=%t", strings.ReplaceAll(target, "/", "|"), silent), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					synctest.Wait() // the gateway has passed on the events of the world
+					ctx, leave := context.WithCancel(t.Context())
+					defer leave()
+					r := newRequest(ctx, "GET", target, "")
+					r.Header.Set("Authorization", "Bearer "+w.secrets["a"])
+					out, ended := &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}, make(chan struct{})
+					go func() {
+						defer close(ended)
+						w.handler.ServeHTTP(out, r)
+					}()
+					synctest.Wait()
+					if err := w.keys.Revoke(w.ids["a"]); err != nil {
+						t.Fatal(err)
+					}
+					if !silent {
+						time.Sleep(streamTimeout + time.Second)
+						w.device("a-truck", gatewaytest.Options{})
+						w.framed("a-truck", protocol.FrameData, false, "DATA 1 x\n")
+					}
+					<-ended
+					if left := time.Until(out.deadline); out.Code != 200 || left <= 0 {
+						t.Errorf("the answer %d ends %v after the deadline", out.Code, -left)
+					}
+				})
+			})
+		}
+	}
 }
 
 // TestTotalsAreNotATenants: a limited key cannot have the scopes for them. With a limit to

@@ -82,6 +82,7 @@ func (st *timelineStream) run(ctx context.Context, first []TimelineEntry) error 
 	for {
 		var err error
 		if entries, err = st.next(ctx, entries[:0]); err != nil {
+			st.end()
 			return nil
 		}
 		for i := range entries {

@@ -2,9 +2,9 @@ package api
 
 import (
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/longwire/longwire/internal/gatewaytest"
@@ -13,21 +13,15 @@ import (
 // A time before all others selects everything since, and one after all others nothing:
 // programs send their first and last time for "always" and "never".
 func TestTheFirstAndTheLastTime(t *testing.T) {
+	synctest.Test(t, firstAndLastTime)
+}
+
+func firstAndLastTime(t *testing.T) {
 	h := newHarness(t)
 	a := h.device("a", gatewaytest.Options{})
 	sendUp(t, a, 1, "x")
-	h.call("POST", "/v1/clients/a/messages?wait=30s", "x", "Content-Type", "text/plain").want(200)
-	_, stored, err := h.store.EventSpan()
-	if err != nil {
-		t.Fatal(err)
-	}
-	told, _, err := h.gateway.Subscribe(0)
-	for err == nil && told.Position() < stored { // the log tells of them a moment later
-		_, err = told.Next(t.Context(), nil)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	h.call("POST", "/v1/clients/a/messages", "x", "Content-Type", "text/plain").want(202)
+	synctest.Wait() // all events are in the log
 	first := []string{"0001-01-01T00:00:00Z", "0001-01-01T00:00:00%2B14:00", "1600-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "30000d"}
 	last := []string{"2262-04-12T00:00:00Z", "2300-01-01T00:00:00Z", "9999-12-31T23:59:59Z"}
 	for _, c := range []struct {
@@ -49,11 +43,6 @@ func TestTheFirstAndTheLastTime(t *testing.T) {
 			if got := h.call("GET", c.target+at, "").want(200); strings.Contains(string(got.body), c.item) {
 				t.Errorf("%s%s has items: %s", c.target, at, got.body)
 			}
-		}
-	}
-	for _, stored, err := h.store.EventSpan(); h.gateway.LastEvent() < stored; runtime.Gosched() { // it is told a moment later
-		if err != nil {
-			t.Fatal(err)
 		}
 	}
 	events := func(since string) string {

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/audit"
@@ -64,10 +62,10 @@ type DeviceTokenList struct {
 
 // DeviceTokenCreate asks for a token of one device.
 type DeviceTokenCreate struct {
-	ExpiresIn *string  `json:"expires_in,omitempty" validate:"omitempty,keylife" example:"90d"`               // how long it lives; without it, for ever
-	Groups    []string `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" example:"fleet-a"`     // that the device may enter and leave when it registers
-	Note      string   `json:"note,omitempty" validate:"omitempty,bytes=256,max=256" example:"rack 3"`        // for people
-	Replaces  string   `json:"replaces,omitempty" validate:"omitempty,max=64" example:"dtk_0123456789abcdef"` // a token of the device that is revoked in the same step; its groups and note are kept where none are given
+	ExpiresIn *string  `json:"expires_in,omitempty" validate:"omitempty,keylife" example:"90d"`                          // how long it lives; without it, for ever
+	Groups    []string `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" example:"fleet-a"`                // that the device may enter and leave when it registers
+	Note      string   `json:"note,omitempty" validate:"omitempty,bytes=256,max=256" example:"rack 3"`                   // for people
+	Replaces  string   `json:"replaces,omitempty" empty:"no" validate:"omitempty,max=64" example:"dtk_0123456789abcdef"` // a token of the device that is revoked in the same step; its groups and note are kept where none are given
 } //@name DeviceTokenCreate
 
 func tokenView(t *StoredToken, now time.Time) DeviceToken {
@@ -193,7 +191,7 @@ func (s *server) issue(w http.ResponseWriter, tokens TokenStore, id gateway.Clie
 //	@x-scope		"devices:write"
 //	@Router			/v1/clients/{id}/tokens/{token} [delete]
 func (s *server) revokeToken(w http.ResponseWriter, r *http.Request) error {
-	name := chi.URLParam(r, "token")
+	name := pathParam(r, "token")
 	id, tokens, err := s.tokensOf(w, r)
 	if err == nil {
 		err = tokenProblem(tokens.RevokeToken(id, name), id, name)

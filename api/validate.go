@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,10 +29,10 @@ var rules = sync.OnceValue(func() *validator.Validate {
 		}
 	}
 	register("clientid", func(s string) bool { return gateway.ClientID(s).Valid() })
-	register("group", validGroup)
+	register("group", gateway.ValidGroup)
 	register("anyclientid", func(s string) bool { return s == "" || gateway.ClientID(s).Valid() }) // behind a pointer, "" for any
-	register("anygroup", func(s string) bool { return s == "" || validGroup(s) })
-	register("labelkey", validLabelKey)
+	register("anygroup", func(s string) bool { return s == "" || gateway.ValidGroup(s) })
+	register("labelkey", gateway.ValidLabelKey)
 	register("idempotencykey", validIdempotencyKey)
 	register("ttl", func(s string) bool {
 		d, err := parseDuration(s)
@@ -149,7 +148,7 @@ func ruleText(b validator.FieldError) string {
 	case "group", "anygroup":
 		return fmt.Sprintf("must be 1 to %d of A-Z a-z 0-9 . _ : @ -, and neither . nor ..", gateway.MaxGroupName)
 	case "labelkey":
-		return fmt.Sprintf("has a label name that is not 1 to %d bytes of A-Z a-z 0-9 . _ -", gateway.MaxLabelKey)
+		return fmt.Sprintf("has a label name that is not 1 to %d bytes of A-Z a-z 0-9 . _ -, or is . or ..", gateway.MaxLabelKey)
 	case "idempotencykey":
 		return "must be " + idempotencyRule
 	case "ttl":
@@ -220,14 +219,6 @@ func cutPart(path string) (part, rest string) {
 	}
 	return path[1:end], strings.TrimPrefix(path[end+1:], ".")
 }
-
-var labelRe = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
-
-func validGroup(s string) bool {
-	return len(s) <= gateway.MaxGroupName && gateway.ClientID(s).Valid()
-}
-
-func validLabelKey(s string) bool { return len(s) <= gateway.MaxLabelKey && labelRe.MatchString(s) }
 
 // parseDuration reads Go's durations ("90s", "1h30m"), days ("7d") and bare
 // seconds ("5").

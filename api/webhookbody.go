@@ -61,14 +61,14 @@ type WebhookCreate struct {
 	Prefix      *string           `json:"prefix,omitempty" validate:"omitempty,clientid"`                                            // of clients whose id starts so
 	Group       *string           `json:"group,omitempty" validate:"omitempty,group"`                                                // of members of this group
 	Labels      map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,bytes=256,max=256"` // of clients with all these labels
-	State       string            `json:"state,omitempty" enums:"active,paused" default:"active"`                                    // paused keeps it from starting
-	Timeout     string            `json:"timeout,omitempty" default:"10s"`                                                           // of one request: 1s to 30s
+	State       string            `json:"state,omitempty" empty:"no" enums:"active,paused" default:"active"`                         // paused keeps it from starting
+	Timeout     string            `json:"timeout,omitempty" empty:"no" default:"10s"`                                                // of one request: 1s to 30s
 	Concurrency *int              `json:"concurrency,omitempty" minimum:"1" maximum:"64" default:"8"`                                // requests at once
 	Headers     map[string]string `json:"headers,omitempty"`                                                                         // static headers of each request; they are not shown again
-	RetryFor    string            `json:"retry_for,omitempty" default:"72h"`                                                         // 1m to 30d
-	Settle      string            `json:"settle,omitempty" example:"30s"`                                                            // at most 10m
+	RetryFor    string            `json:"retry_for,omitempty" empty:"no" default:"72h"`                                              // 1m to 30d
+	Settle      string            `json:"settle,omitempty" empty:"no" example:"30s"`                                                 // at most 10m
 	Reply       bool              `json:"reply,omitempty"`                                                                           // push the body of a 200 answer to message.received to the device
-	Start       string            `json:"start,omitempty" default:"now" example:"earliest"`                                          // now, earliest, a cursor, a time, or a duration such as 1h ago
+	Start       string            `json:"start,omitempty" empty:"no" default:"now" example:"earliest"`                               // now, earliest, a cursor, a time, or a duration such as 1h ago
 } //@name WebhookCreate
 
 // WebhookPatch changes a webhook; absent members stay as they are.
@@ -81,10 +81,10 @@ type WebhookPatch struct {
 	Group       *string            `json:"group,omitempty" validate:"omitempty,anygroup"`                                                                         // "" for all
 	Labels      *map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,bytes=256,max=256" swaggertype:"object,string"` // replaces the labels
 	State       *string            `json:"state,omitempty" enums:"active,paused"`                                                                                 // active enables a disabled one
-	Timeout     *string            `json:"timeout,omitempty"`                                                                                                     // of one request
+	Timeout     *string            `json:"timeout,omitempty" empty:"no"`                                                                                          // of one request
 	Concurrency *int               `json:"concurrency,omitempty"`                                                                                                 // requests at once
 	Headers     *map[string]string `json:"headers,omitempty" swaggertype:"object,string"`                                                                         // replaces the headers
-	RetryFor    *string            `json:"retry_for,omitempty"`                                                                                                   // see WebhookCreate
+	RetryFor    *string            `json:"retry_for,omitempty" empty:"no"`                                                                                        // see WebhookCreate
 	Settle      *string            `json:"settle,omitempty"`                                                                                                      // "" for none
 	Reply       *bool              `json:"reply,omitempty"`                                                                                                       // push answers to devices
 } //@name WebhookPatch

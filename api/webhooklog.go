@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/webhook"
@@ -49,9 +47,9 @@ type DeadLetterPage struct {
 
 // WebhookReplay selects events to be sent again.
 type WebhookReplay struct {
-	After string `json:"after,omitempty" example:"earliest"` // behind this cursor
-	Since string `json:"since,omitempty" example:"1h"`       // or logged at this time or later, or so long ago at most
-	Until string `json:"until,omitempty" example:"10m"`      // up to this time, or so long ago; by default up to now
+	After string `json:"after,omitempty" empty:"no" example:"earliest"` // behind this cursor
+	Since string `json:"since,omitempty" empty:"no" example:"1h"`       // or logged at this time or later, or so long ago at most
+	Until string `json:"until,omitempty" empty:"no" example:"10m"`      // up to this time, or so long ago; by default up to now
 } //@name WebhookReplay
 
 // ReplayStarted is the range of the log that is sent again.
@@ -81,7 +79,7 @@ func (s *server) testWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	id, view := chi.URLParam(r, "id"), viewOf(w)
+	id, view := pathParam(r, "id"), viewOf(w)
 	a, err := s.cfg.Webhooks.Test(context.Background(), id, view.Key().Limit)
 	err = webhookProblem(err, id)
 	view.Record(audit.TestWebhook, id, err)
@@ -115,7 +113,7 @@ func (s *server) webhookAttempts(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	id := chi.URLParam(r, "id")
+	id := pathParam(r, "id")
 	list, err := s.cfg.Webhooks.Attempts(id, viewOf(w).Key().Limit)
 	if err != nil {
 		return webhookProblem(err, id)
@@ -145,7 +143,7 @@ func (s *server) replayWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err := s.bodyOf(w, r, `{"since":"1h"}`, &body); err != nil {
 		return err
 	}
-	id, view := chi.URLParam(r, "id"), viewOf(w)
+	id, view := pathParam(r, "id"), viewOf(w)
 	if (body.After == "") == (body.Since == "") {
 		return problem.InvalidBody("/since", "give either after or since")
 	}
@@ -189,7 +187,7 @@ func (s *server) deadLetters(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	id, key := chi.URLParam(r, "id"), viewOf(w).Key()
+	id, key := pathParam(r, "id"), viewOf(w).Key()
 	st, err := s.cfg.Webhooks.Get(id, key.Limit)
 	if err != nil {
 		return webhookProblem(err, id)
@@ -227,7 +225,7 @@ func (s *server) redeliver(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	id, view := chi.URLParam(r, "id"), viewOf(w)
+	id, view := pathParam(r, "id"), viewOf(w)
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.MaxWait)
 	defer cancel()
 	n, failed, err := s.cfg.Webhooks.Redeliver(ctx, id, view.Key().Limit)

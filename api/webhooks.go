@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
@@ -116,7 +114,7 @@ func (s *server) getWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	return s.answerWebhook(w, http.StatusOK, chi.URLParam(r, "id"), "")
+	return s.answerWebhook(w, http.StatusOK, pathParam(r, "id"), "")
 }
 
 // patchWebhook changes a webhook.
@@ -151,7 +149,7 @@ func (s *server) patchWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	id, view := chi.URLParam(r, "id"), viewOf(w)
+	id, view := pathParam(r, "id"), viewOf(w)
 	key := view.Key()
 	if st, known := s.cfg.Webhooks.Get(id, key.Limit); known == nil {
 		err = mayHold(key, st.Payloads, st.Reply || body.Reply != nil && *body.Reply)
@@ -187,7 +185,7 @@ func (s *server) deleteWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	id, view := chi.URLParam(r, "id"), viewOf(w)
+	id, view := pathParam(r, "id"), viewOf(w)
 	err := webhookProblem(s.cfg.Webhooks.Delete(context.Background(), id, view.Key().Limit), id)
 	view.Record(audit.DeleteWebhook, id, err)
 	if err != nil {
@@ -212,7 +210,7 @@ func (s *server) rotateWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	id, view := chi.URLParam(r, "id"), viewOf(w)
+	id, view := pathParam(r, "id"), viewOf(w)
 	hook, err := s.cfg.Webhooks.Rotate(context.Background(), id, view.Key().Limit)
 	err = webhookProblem(err, id)
 	view.Record(audit.UpdateWebhook, id, err)

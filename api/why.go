@@ -383,9 +383,8 @@ func (s *server) cancelQueue(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	q := queryOf(r)
-	given := q.values.Has("through") // an empty one is a mistake that would cancel everything
 	through := q.one("through")
-	if given && !validMessage(through) {
+	if through != "" && !validMessage(through) {
 		q.fail("through", "is not a message id")
 	}
 	if err := q.done(); err != nil {

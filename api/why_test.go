@@ -74,6 +74,32 @@ func TestCancelQueueRefusesAnEmptyThrough(t *testing.T) {
 	}
 }
 
+// A queue can have messages from before the client came into the group: another tenant's.
+func TestAGroupCancelsWhatCameSinceTheClientJoined(t *testing.T) {
+	for _, call := range []string{"/v1/clients/b-truck/messages", "/v1/clients/b-truck?purge=true"} {
+		w := newWorld(t)
+		old := decode[Message](w.as("b", "POST", "/v1/clients/b-truck/messages", "of b").want(202))
+		w.as("unlimited", "PATCH", "/v1/clients/b-truck", `{"groups":["gang"]}`).want(200)
+		before := decode[Client](w.as("unlimited", "GET", "/v1/clients/b-truck", "").want(200)).Queued
+		w.as("g", "DELETE", "/v1/clients/b-truck/messages?through="+old.ID, "").wantProblem(404, "message-not-found")
+		one := decode[Message](w.as("g", "POST", "/v1/clients/b-truck/messages", "of g").want(202))
+		two := decode[Message](w.as("b", "POST", "/v1/clients/b-truck/messages", "of b, later").want(202))
+		if a := w.as("g", "DELETE", call, ""); a.status == 200 {
+			if done := decode[QueueCanceled](a); done.Canceled != 2 {
+				t.Errorf("%s: %+v, want the two messages since then", call, done)
+			}
+		}
+		for id, want := range map[string]string{old.ID: "queued", one.ID: "canceled", two.ID: "canceled"} {
+			if got := decode[Message](w.as("unlimited", "GET", "/v1/messages/"+id, "").want(200)).Status; got != want {
+				t.Errorf("%s: %s is %s, want %s", call, id, got, want)
+			}
+		}
+		if now := decode[Client](w.as("unlimited", "GET", "/v1/clients/b-truck", "").want(200)).Queued; now != before {
+			t.Errorf("%s: %d deliveries are queued, want the %d from before", call, now, before)
+		}
+	}
+}
+
 // The addresses of two devices with one id are for those who may see the client.
 func TestClaimsAreForThoseWhoMaySeeTheClient(t *testing.T) {
 	w := newWorld(t)

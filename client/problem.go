@@ -48,6 +48,7 @@ const (
 	CodeTooManyTraces        Code = "too-many-traces"
 	CodeUplinkNotFound       Code = "uplink-not-found" // no uplink with the sequence is kept
 	CodeRangeNotSatisfiable  Code = "range-not-satisfiable"
+	CodePreconditionFailed   Code = "precondition-failed"
 	CodeNoTokenFile          Code = "no-token-file" // the gateway keeps no device tokens
 	CodeSimulatorOff         Code = "simulator-off"
 	CodeOverloaded           Code = "overloaded"

@@ -15,30 +15,31 @@ type CanceledQueue struct {
 }
 
 // CancelQueue cancels the queue of a client up to and including a message, durably,
-// and keeps the connection. Message "" is everything. Errors: CodeClientNotFound,
-// CodeMessageNotFound (also if the message is not for the client), CodeUnavailable.
-func (g *Gateway) CancelQueue(ctx context.Context, id ClientID, through MessageID) (done CanceledQueue, err error) {
+// and keeps the connection. Message "" is everything. Deliveries up to after stay: for
+// the caller there are none. Errors: CodeClientNotFound, CodeMessageNotFound (also if the
+// message is not for the client), CodeUnavailable.
+func (g *Gateway) CancelQueue(ctx context.Context, id ClientID, after Seq, through MessageID) (done CanceledQueue, err error) {
 	if _, err := g.store.Client(id); err != nil {
 		return done, err
 	}
-	var last Seq
+	span := Span{After: after}
 	if through != "" {
 		d, err := g.store.Delivery(through, id)
-		if CodeOf(err) == CodeClientNotFound {
+		if CodeOf(err) == CodeClientNotFound || err == nil && d.Seq <= after {
 			err = &Error{Code: CodeMessageNotFound, Message: "the message is not for this client"}
 		}
 		if err != nil {
 			return done, err
 		}
-		last = d.Seq
+		span.Through = d.Seq
 	}
 	at := g.now()
 	left := g.left(id, nil)
-	if done.Canceled, err = g.store.PurgeThrough(ctx, id, last, at); err != nil || done.Canceled == 0 {
+	if done.Canceled, err = g.store.Purge(ctx, id, span, at); err != nil || done.Canceled == 0 {
 		return done, err
 	}
 	for _, d := range g.left(id, left) { // those that left in between, too
-		if last != 0 && d.Seq > last {
+		if !span.Has(d.Seq) {
 			continue
 		}
 		now, err := g.store.Delivery(d.Message, id)

@@ -81,6 +81,7 @@ func (q *ClientSelection) ofLink() bool {
 // DisconnectOptions are the options of Gateway.Disconnect.
 type DisconnectOptions struct {
 	Purge bool          // cancel its queued deliveries
+	After Seq           // Purge keeps the deliveries up to this one; 0 = none
 	Block time.Duration // how long to refuse its registrations; 0 = not at all
 }
 
@@ -314,7 +315,7 @@ func (g *Gateway) Disconnect(ctx context.Context, id ClientID, o DisconnectOptio
 		g.awaitEnd(ctx, s)
 	}
 	if o.Purge {
-		if _, err := g.store.Purge(ctx, id, now); err != nil {
+		if _, err := g.store.Purge(ctx, id, Span{After: o.After}, now); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // AnyGroup in Config.DeviceGroups stands for every group that is not guarded.
@@ -38,3 +39,9 @@ func (g *Gateway) regroup(r *Registration, wanted []string, grant *Grant) error 
 
 // ValidGroup reports whether name may name a group.
 func ValidGroup(name string) bool { return len(name) <= MaxGroupName && ClientID(name).Valid() }
+
+// ValidLabelKey reports whether name can be the key of a label: one that a device could
+// also report (SPEC, section 4.3).
+func ValidLabelKey(name string) bool {
+	return len(name) <= MaxLabelKey && !strings.ContainsAny(name, ":@") && ClientID(name).Valid()
+}

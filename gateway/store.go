@@ -73,11 +73,9 @@ type Store interface {
 	// Errors: CodeMessageNotFound, CodeAlreadyFinal, ErrUnavailable.
 	Cancel(ctx context.Context, id MessageID, at time.Time) (Message, error)
 
-	// Purge cancels everything queued for client with reason ReasonPurged,
-	// durably, and returns how many deliveries that were.
-	Purge(ctx context.Context, client ClientID, at time.Time) (int, error)
-	// PurgeThrough is Purge for the deliveries up to a sequence; 0 = all.
-	PurgeThrough(ctx context.Context, client ClientID, through Seq, at time.Time) (int, error)
+	// Purge cancels the queued deliveries of client within span with reason ReasonPurged,
+	// durably, and returns their number.
+	Purge(ctx context.Context, client ClientID, span Span, at time.Time) (int, error)
 
 	// Undurable returns an upper bound of the proposals by Settle for a client
 	// that are not yet known to be durable, and of the bytes of their results. No

@@ -231,6 +231,12 @@ type Joining struct {
 	Uplink uint64 // sequence of the newest uplink before
 }
 
+// Span is the sequences above After, up to and including Through; 0 = no bound.
+type Span struct{ After, Through Seq }
+
+// Has reports whether a sequence is in the span.
+func (s Span) Has(seq Seq) bool { return seq > s.After && (s.Through == 0 || seq <= s.Through) }
+
 // Rejoin returns the joinings of a client whose groups change from old to now. A group
 // that it keeps has its joining from joined, and a new one has at. Both lists of groups
 // are sorted.

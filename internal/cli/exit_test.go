@@ -65,6 +65,20 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// A heading above nothing looks like an empty list.
+func TestAListThatFailsPrintsNothing(t *testing.T) {
+	g := startGateway()
+	defer g.http.Close()
+	for _, args := range []string{"clients ls", "clients get truck-17 --messages", "messages ls", "messages get msg_1 --deliveries", "uplinks", "uplinks --follow",
+		"devices refused", "devices refused --unnamed", "audit", "webhooks ls", "clients ls -o json"} {
+		var out, errs bytes.Buffer
+		p := Program{In: strings.NewReader(""), Out: &out, Err: &errs, Env: []string{"LONGWIRE_SERVER=" + g.http.URL + "/secured"}}
+		if code := Main(t.Context(), p, strings.Fields(args)); code == exitOK || code == exitUsage || out.Len() > 0 || errs.Len() == 0 {
+			t.Errorf("longwire %s: exit code %d, output %q and %q, want an error alone", args, code, out.String(), errs.String())
+		}
+	}
+}
+
 func TestLastValueOfAnEnvironmentCounts(t *testing.T) {
 	e := newEnviron(Program{Env: []string{"A=1", "AB=3", "A=2"}})
 	if got := e.getenv("A"); got != "2" {

@@ -130,8 +130,8 @@ func (e *environ) showMessage(m *client.Message, err error) error {
 func show[T any](e *environ, t *table, all iter.Seq2[T, error], cells func(T) []string) error {
 	for item, err := range all {
 		if err != nil {
-			if !e.json() {
-				t.flush() // prints the rows before the error
+			if len(t.rows) > 0 { // before the error
+				t.flush()
 			}
 			return err
 		}

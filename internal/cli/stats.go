@@ -63,20 +63,9 @@ scope admin.
 			return err
 		}
 		t := e.table("TIME", "WHO", "WHAT", "TARGET", "RESULT", "FROM")
-		for a, err := range api.Audit(cmd.Context(), q) {
-			if err != nil {
-				return err
-			}
-			if !e.json() {
-				t.row(clock(a.At), cmp.Or(a.Name, a.Who), a.What, a.Target, a.Result, a.From)
-			} else if err := e.printJSON(a); err != nil {
-				return err
-			}
-		}
-		if e.json() {
-			return nil
-		}
-		return t.flush()
+		return show(e, t, api.Audit(cmd.Context(), q), func(a client.AuditEntry) []string {
+			return []string{clock(a.At), cmp.Or(a.Name, a.Who), a.What, a.Target, a.Result, a.From}
+		})
 	})
 	f := cmd.Flags()
 	f.StringVar(&since, "since", "", "made at this time or later, or so long ago at most, such as 1h")

@@ -145,14 +145,9 @@ func (e *Engine) Cancel(ctx context.Context, id gateway.MessageID, at time.Time)
 	return r.Message, err
 }
 
-// Purge cancels everything queued for client.
-func (e *Engine) Purge(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
-	return e.PurgeThrough(ctx, client, 0, at)
-}
-
-// PurgeThrough cancels the queue of a client up to a sequence.
-func (e *Engine) PurgeThrough(ctx context.Context, client gateway.ClientID, through gateway.Seq, at time.Time) (int, error) {
-	r, err := e.do(ctx, &record.Purge{Client: client, At: at, Through: through})
+// Purge cancels the queued deliveries of client within span.
+func (e *Engine) Purge(ctx context.Context, client gateway.ClientID, span gateway.Span, at time.Time) (int, error) {
+	r, err := e.do(ctx, &record.Purge{Client: client, At: at, Span: span})
 	return r.N, err
 }
 

@@ -24,7 +24,7 @@ var headers = map[string]struct {
 	"WWW-Authenticate":     {"how to authenticate, and the missing scope", openapi3.NewStringSchema()},
 	"Content-Disposition":  {"attachment, with a name for the file", openapi3.NewStringSchema()},
 	"Accept-Ranges":        {"bytes: the call takes Range", openapi3.NewStringSchema()},
-	"ETag":                 {"of the payload, for If-Range", openapi3.NewStringSchema()},
+	"ETag":                 {"of the payload, for If-Range, If-Match and If-None-Match", openapi3.NewStringSchema()},
 	"Content-Range":        {"the part that the answer has, and the length of the whole", openapi3.NewStringSchema()},
 	"Set-Cookie":           {"removes the cookie of a session that has ended", openapi3.NewStringSchema()},
 	"Accept-Encoding":      {"the content codings that requests may have", openapi3.NewStringSchema()},
@@ -55,6 +55,8 @@ func amendHeaders(op *openapi3.Operation) {
 			names = append(names, "WWW-Authenticate", "Set-Cookie")
 		case status == 403:
 			names = append(names, "WWW-Authenticate")
+		case status == 304:
+			names = append(names, "ETag")
 		case status == 416:
 			names = append(names, "Content-Range")
 		case status == 415:

@@ -22,12 +22,16 @@ func NewKeys(keyset *apikey.Keyset, perMinute int) *Keys {
 }
 
 // Authenticate returns the key that a request shows. It returns apikey.Anyone while no key is
-// required. A request without a key is refused and is not counted as a guess.
+// required. A request without a key, or with more than one, is refused and is not counted
+// as a guess.
 func (k *Keys) Authenticate(r *http.Request, now time.Time) (*apikey.Key, error) {
 	if !k.keyset.Required() {
 		return apikey.Anyone, nil
 	}
-	secret, ok := presentedKey(r)
+	secret, shown, ok := presentedKey(r)
+	if shown > 1 {
+		return nil, problem.BadParameter("Authorization", "comes more than once, or with X-API-Key: send one key in one header")
+	}
 	if !ok {
 		return nil, problem.New(problem.Unauthenticated, "this server needs an API key: send Authorization: Bearer <key>")
 	}
@@ -53,11 +57,22 @@ func Need(key *apikey.Key, scope apikey.Scope) error {
 	return p
 }
 
-func presentedKey(r *http.Request) (string, bool) {
-	if a := r.Header.Get("Authorization"); a != "" {
-		scheme, token, ok := strings.Cut(a, " ")
-		return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "Bearer")
+// presentedKey returns the key of the last header that can have one, and how many of these
+// headers are not empty. Two parties, such as a proxy and this server, could take different
+// ones of several.
+func presentedKey(r *http.Request) (secret string, shown int, ok bool) {
+	for _, a := range r.Header["Authorization"] {
+		if a != "" {
+			scheme, token, found := strings.Cut(a, " ")
+			secret, ok = strings.TrimSpace(token), found && strings.EqualFold(scheme, "Bearer")
+			shown++
+		}
 	}
-	key := r.Header.Get("X-Api-Key")
-	return key, key != ""
+	for _, key := range r.Header["X-Api-Key"] {
+		if key != "" {
+			secret, ok = key, true
+			shown++
+		}
+	}
+	return secret, shown, ok
 }

@@ -144,7 +144,8 @@ func cutLast(s, sep string) (before, after string, found bool) {
 
 // ShowsKey reports whether the request has an API key in a header, valid or not.
 func ShowsKey(r *http.Request) bool {
-	return r.Header.Get("Authorization") != "" || r.Header.Get("X-Api-Key") != ""
+	_, shown, _ := presentedKey(r)
+	return shown > 0
 }
 
 // OwnPage reports whether a request comes from a page of this server, or from no page. A

@@ -47,6 +47,7 @@ const (
 	TooManyTraces        Kind = "too-many-traces"
 	UplinkNotFound       Kind = "uplink-not-found"
 	RangeNotSatisfiable  Kind = "range-not-satisfiable"
+	PreconditionFailed   Kind = "precondition-failed"
 	SimulatorOff         Kind = "simulator-off"
 	Overloaded           Kind = "overloaded"
 	Internal             Kind = "internal"
@@ -70,7 +71,7 @@ var kinds = map[Kind]kind{
 	MalformedJSON:        {400, "Malformed body", "The body is not one JSON object of the expected types. errors[0].pointer names the member when it is known."},
 	IncompleteBody:       {400, "Incomplete body", "The body ended before its announced length or its last chunk. Nothing was stored, except the complete lines of a bulk request, which have their answers."},
 	UnknownField:         {400, "Unknown member", "The body has a member that this call does not know. Check its spelling against /openapi.json."},
-	InvalidParameter:     {400, "Invalid parameter", "A query parameter or path part is unknown or out of range. errors names it."},
+	InvalidParameter:     {400, "Invalid parameter", "A query parameter, part of the path or header is unknown, out of range, or there more than once. errors names it."},
 	InvalidCursor:        {400, "Invalid cursor", "Cursors are opaque and belong to the list that gave them. Start again without one."},
 	Unauthenticated:      {401, "Not authenticated", "Send Authorization: Bearer <API key>, or X-API-Key."},
 	HostNotAllowed:       {403, "Host not allowed", "Without API keys the server answers only to loopback names. Configure an API key, or allow the host name."},
@@ -95,6 +96,7 @@ var kinds = map[Kind]kind{
 	RefusedNotFound:      {404, "No such refused device", "The list of refused devices has no entry of this id: the device was not refused, was let in since, was dismissed, or gave way to others; or the id is beyond the API key's limit."},
 	UplinkNotFound:       {404, "No such uplink", "The sequence is unknown, or the uplink is older than uplinks are kept, or from a client beyond the API key's limit."},
 	RangeNotSatisfiable:  {416, "Range not satisfiable", "The payload is shorter than the first byte that Range asks for. Content-Range has its length."},
+	PreconditionFailed:   {412, "Precondition failed", "If-Match has none of the entity tags of the payload, which ETag names. Leave it out to get the payload."},
 	TooManyTokens:        {409, "Too many device tokens", "Revoke tokens of the client that its device no longer uses. If it has few, the file of tokens is full."},
 	NoTokenFile:          {409, "No file of device tokens", "The gateway keeps device tokens when auth.device_tokens_file is set. From then on it refuses devices without a token, unless auth.device_unknown says otherwise."},
 	TimelineOff:          {409, "No timelines", "The gateway keeps timelines of clients unless events.timeline is false."},

@@ -177,11 +177,17 @@ func (v *View) joined(c *gateway.Client) (gateway.Joining, bool) {
 
 // reach returns the error of an unknown client if id is beyond the limit.
 func (v *View) reach(id gateway.ClientID) error {
-	in, err := v.inside(id)
+	_, err := v.reachSince(id)
+	return err
+}
+
+// reachSince is since, with the error of reach.
+func (v *View) reachSince(id gateway.ClientID) (gateway.Joining, error) {
+	j, in, err := v.since(id)
 	if err == nil && !in {
 		err = unknownClient(id)
 	}
-	return err
+	return j, err
 }
 
 // sees reports whether the caller may see a message: one that was pushed under its own
@@ -342,10 +348,12 @@ func sameSet(a, b []string) bool {
 	return slices.Equal(slices.Compact(a), slices.Compact(b))
 }
 
-// Disconnect ends a client's session.
+// Disconnect ends a client's session. With o.Purge a limit to a group cancels the
+// deliveries since the client came into the group.
 func (v *View) Disconnect(id gateway.ClientID, o gateway.DisconnectOptions) error {
-	err := v.reach(id)
+	j, err := v.reachSince(id)
 	if err == nil {
+		o.After = j.Seq
 		err = v.hide(v.shared.gateway.Disconnect(context.Background(), id, o), id, "")
 	}
 	target := string(id)

@@ -145,10 +145,11 @@ func (v *View) Presence(id gateway.ClientID) (p Presence, err error) {
 }
 
 // CancelQueue cancels the queue of a client up to and including a message; "" is
-// everything.
+// everything. A limit to a group has the deliveries since the client came into the group.
 func (v *View) CancelQueue(id gateway.ClientID, through gateway.MessageID) (done gateway.CanceledQueue, err error) {
-	if err = v.reach(id); err == nil {
-		done, err = v.shared.gateway.CancelQueue(context.Background(), id, through)
+	j, err := v.reachSince(id)
+	if err == nil {
+		done, err = v.shared.gateway.CancelQueue(context.Background(), id, j.Seq, through)
 		err = v.hide(err, id, through)
 	}
 	target := string(id) + " queue"

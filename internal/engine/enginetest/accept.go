@@ -243,7 +243,7 @@ var acceptTests = []test{
 		if got := h.client("a").QueuedBytes; got != 100 {
 			h.Errorf("%d bytes queued, want 100", got)
 		}
-		if _, err := h.store.Purge(ctx, "a", h.clock.Now()); err != nil {
+		if _, err := h.store.Purge(ctx, "a", gateway.Span{}, h.clock.Now()); err != nil {
 			h.Fatal(err)
 		}
 		h.push("a", "room again")

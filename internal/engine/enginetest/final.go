@@ -96,7 +96,7 @@ var cancelTests = []test{
 	{name: "Purge cancels one client's queue", run: func(h *harness) {
 		h.register("a", "b")
 		one, many, other := h.push("a", "1"), h.accept(h.to(gateway.Audience{All: true}, "2")), h.push("b", "3")
-		n, err := h.store.Purge(ctx, "a", h.clock.Now())
+		n, err := h.store.Purge(ctx, "a", gateway.Span{}, h.clock.Now())
 		h.must(err)
 		if n != 2 {
 			h.Errorf("purged %d, want 2", n)
@@ -117,28 +117,29 @@ var cancelTests = []test{
 		h.wantState(other.ID, "b", gateway.Queued)
 		h.wantState(many.ID, "b", gateway.Queued)
 		for _, id := range []gateway.ClientID{"a", "nobody"} {
-			if n, err := h.store.Purge(ctx, id, h.clock.Now()); n != 0 || err != nil {
+			if n, err := h.store.Purge(ctx, id, gateway.Span{}, h.clock.Now()); n != 0 || err != nil {
 				h.Errorf("purge of an empty queue: %d, %v", n, err)
 			}
 		}
 	}},
-	{name: "PurgeThrough cancels one client's queue up to a message", run: func(h *harness) {
+	{name: "Purge cancels one client's queue within a span", run: func(h *harness) {
 		h.register("a", "b")
+		h.push("a", "0")
 		one, many := h.push("a", "1"), h.accept(h.to(gateway.Audience{All: true}, "2"))
 		h.push("b", "3")
 		last := h.push("a", "4")
-		n, err := h.store.PurgeThrough(ctx, "a", many.Seq, h.clock.Now())
+		n, err := h.store.Purge(ctx, "a", gateway.Span{After: one.Seq, Through: many.Seq}, h.clock.Now())
 		h.must(err)
-		if n != 2 {
-			h.Errorf("purged %d, want 2", n)
+		if n != 1 {
+			h.Errorf("purged %d, want 1", n)
 		}
-		h.same("queue", h.queue("a"), []string{"4"})
+		h.same("queue", h.queue("a"), []string{"0", "1", "4"})
 		h.same("the other's queue", h.queue("b"), []string{"2", "3"})
-		h.wantState(one.ID, "a", gateway.Canceled)
+		h.wantState(one.ID, "a", gateway.Queued)
 		h.wantState(many.ID, "a", gateway.Canceled)
 		h.wantState(last.ID, "a", gateway.Queued)
 		h.wantState(many.ID, "b", gateway.Queued)
-		if n, err := h.store.PurgeThrough(ctx, "a", many.Seq, h.clock.Now()); n != 0 || err != nil {
+		if n, err := h.store.Purge(ctx, "a", gateway.Span{After: one.Seq, Through: many.Seq}, h.clock.Now()); n != 0 || err != nil {
 			h.Errorf("the same purge again: %d, %v", n, err)
 		}
 	}},
@@ -300,7 +301,7 @@ var expiryTests = []test{
 		if got := h.accept(h.to(gateway.Audience{All: true}, "x")).Counts.Total; got != 1 {
 			h.Errorf("all is %d clients, want 1", got)
 		}
-		_, err := h.store.Purge(ctx, "busy", h.clock.Now())
+		_, err := h.store.Purge(ctx, "busy", gateway.Span{}, h.clock.Now())
 		h.must(err)
 		h.advance(100 * time.Hour)
 		h.eventually("the other client is forgotten, too", func() bool {

@@ -191,7 +191,7 @@ func manyAtOnce(h *harness) {
 						h.Error(err)
 					}
 				case 9:
-					if _, err := h.store.Purge(ctx, ids[rnd.IntN(clients)], h.clock.Now()); err != nil {
+					if _, err := h.store.Purge(ctx, ids[rnd.IntN(clients)], gateway.Span{}, h.clock.Now()); err != nil {
 						h.Error(err)
 					}
 				}

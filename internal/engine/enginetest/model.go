@@ -304,12 +304,15 @@ func (m *model) cancel(rt *rapid.T) {
 
 func (m *model) purge(rt *rapid.T) {
 	id := clientIDs.Draw(rt, "client")
-	if len(m.accepted) > 0 && rapid.Bool().Draw(rt, "through") {
-		last := rapid.SampledFrom(m.accepted).Draw(rt, "message").ID
-		m.both(rt, "purge", func(s *side) (any, error) { return s.store.PurgeThrough(ctx, id, s.seqs[last], m.clock.Now()) })
-		return
+	var bounds [2]gateway.MessageID
+	for i, name := range []string{"after", "through"} {
+		if len(m.accepted) > 0 && rapid.Bool().Draw(rt, name) {
+			bounds[i] = rapid.SampledFrom(m.accepted).Draw(rt, "message").ID
+		}
 	}
-	m.both(rt, "purge", func(s *side) (any, error) { return s.store.Purge(ctx, id, m.clock.Now()) })
+	m.both(rt, "purge", func(s *side) (any, error) {
+		return s.store.Purge(ctx, id, gateway.Span{After: s.seqs[bounds[0]], Through: s.seqs[bounds[1]]}, m.clock.Now())
+	})
 }
 
 func (m *model) forget(rt *rapid.T) {

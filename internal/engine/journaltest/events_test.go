@@ -80,7 +80,7 @@ func (n *node) event() record.Event {
 			return &record.Cancel{ID: pick(w, w.messages), At: record.TimeOf(at)}
 		}
 	case 3:
-		return &record.Purge{Client: pick(w, clientNames), At: record.TimeOf(at), Through: gateway.Seq(w.rng.Uint64N(uint64(n.view().State.Seq) + 1))}
+		return &record.Purge{Client: pick(w, clientNames), At: record.TimeOf(at), Span: gateway.Span{Through: gateway.Seq(w.rng.Uint64N(uint64(n.view().State.Seq) + 1))}}
 	case 4:
 		return n.register(at)
 	case 5:

@@ -105,7 +105,7 @@ func (s *Store) ForgetClient(ctx context.Context, id gateway.ClientID, at time.T
 	if c == nil {
 		return 0, clientNotFound(id)
 	}
-	n := s.cancelQueuedLocked(id, 0, gateway.ReasonClientForgotten, at)
+	n := s.cancelQueuedLocked(id, gateway.Span{}, gateway.ReasonClientForgotten, at)
 	s.events++
 	if c.connected {
 		s.logLocked(gateway.Event{Type: gateway.EventClientDisconnected, At: at, Client: id, Epoch: c.Epoch, Reason: gateway.ReasonKicked})
@@ -238,7 +238,7 @@ func checkBounds(labels map[string]string, groups []string) error {
 		return invalid("%d labels, at most %d", len(labels), gateway.MaxLabels)
 	}
 	for k, v := range labels {
-		if !validLabelKey(k) {
+		if !gateway.ValidLabelKey(k) {
 			return invalid("label key %q: want 1 to %d of [A-Za-z0-9._-]", k, gateway.MaxLabelKey)
 		}
 		if len(v) > gateway.MaxLabelValue || !utf8.ValidString(v) {
@@ -254,13 +254,6 @@ func checkBounds(labels map[string]string, groups []string) error {
 		}
 	}
 	return nil
-}
-
-func validLabelKey(k string) bool {
-	if len(k) == 0 || len(k) > gateway.MaxLabelKey || !gateway.ClientID(k).Valid() {
-		return false
-	}
-	return !slices.ContainsFunc([]byte(k), func(b byte) bool { return b == ':' || b == '@' })
 }
 
 func sortedSet[S ~string](names []S) []S {

@@ -80,32 +80,28 @@ func (s *Store) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 // Undurable returns zero: this store has nothing to make durable.
 func (s *Store) Undurable(gateway.ClientID) (n, bytes int) { return 0, 0 }
 
-// Purge cancels everything queued for client.
-func (s *Store) Purge(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
-	return s.PurgeThrough(ctx, client, 0, at)
-}
-
-// PurgeThrough cancels the queue of a client up to a sequence.
-func (s *Store) PurgeThrough(ctx context.Context, client gateway.ClientID, through gateway.Seq, at time.Time) (int, error) {
+// Purge cancels the queued deliveries of client within span.
+func (s *Store) Purge(ctx context.Context, client gateway.ClientID, span gateway.Span, at time.Time) (int, error) {
 	if err := s.enterWithRoom(ctx); err != nil {
 		return 0, err
 	}
 	defer s.mu.Unlock()
-	n := s.cancelQueuedLocked(client, through, gateway.ReasonPurged, at)
+	n := s.cancelQueuedLocked(client, span, gateway.ReasonPurged, at)
 	s.awaitNotifiedLocked()
 	return n, nil
 }
 
-// cancelQueuedLocked cancels the queue of a client up to through, 0 = everything.
-func (s *Store) cancelQueuedLocked(id gateway.ClientID, through gateway.Seq, reason string, at time.Time) (n int) {
+// cancelQueuedLocked cancels the queue of a client within span.
+func (s *Store) cancelQueuedLocked(id gateway.ClientID, span gateway.Span, reason string, at time.Time) int {
 	l := s.lanes[id]
 	if l == nil {
 		return 0
 	}
-	for ; len(l.queue) > 0 && (through == 0 || l.queue[0].Seq <= through); n++ {
-		s.finishLocked(l.queue[0], gateway.Outcome{State: gateway.Canceled, Reason: reason, At: at})
+	gone := slices.DeleteFunc(slices.Clone(l.queue), func(d *delivery) bool { return !span.Has(d.Seq) })
+	for _, d := range gone {
+		s.finishLocked(d, gateway.Outcome{State: gateway.Canceled, Reason: reason, At: at})
 	}
-	return n
+	return len(gone)
 }
 
 // Cancel cancels every delivery of a message that is not final.

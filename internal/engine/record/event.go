@@ -173,17 +173,17 @@ func (e *Cancel) Kind() Kind             { return KindCancel }
 func (e *Cancel) Size() int              { return 64 }
 func (e *Cancel) encode(b []byte) []byte { return PutTime(PutID(b, e.ID), e.At) }
 
-// Purge cancels the deliveries that are queued for a client, up to Through; 0 = all.
+// Purge cancels the deliveries that are queued for a client within Span.
 type Purge struct {
-	Client  gateway.ClientID
-	At      time.Time
-	Through gateway.Seq
+	Client gateway.ClientID
+	At     time.Time
+	Span   gateway.Span
 }
 
 func (e *Purge) Kind() Kind { return KindPurge }
 func (e *Purge) Size() int  { return 64 }
 func (e *Purge) encode(b []byte) []byte {
-	return PutUint(PutTime(PutString(b, e.Client), e.At), uint64(e.Through))
+	return PutUint(PutUint(PutTime(PutString(b, e.Client), e.At), uint64(e.Span.After)), uint64(e.Span.Through))
 }
 
 // Register remembers a client that connects, unless a rule refuses it.
@@ -408,7 +408,7 @@ func decodeEvent(k Kind, body []byte) (Event, error) {
 	case KindCancel:
 		e = &Cancel{d.ID(), d.Time()}
 	case KindPurge:
-		e = &Purge{gateway.ClientID(d.Text()), d.Time(), gateway.Seq(d.Uint())}
+		e = &Purge{gateway.ClientID(d.Text()), d.Time(), gateway.Span{After: gateway.Seq(d.Uint()), Through: gateway.Seq(d.Uint())}}
 	case KindRegister:
 		e = decodeRegister(d)
 	case KindDisconnected:

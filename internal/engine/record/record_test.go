@@ -30,7 +30,7 @@ func TestEventRoundTrip(t *testing.T) {
 			Attempts: 2, SentAt: at, At: at, Result: []byte("no")}},
 		&Accept{Acceptance: gateway.Acceptance{ID: "msg_00000000-0001-7000-8000-000000000001", CreatedAt: at, ExpiresAt: at.Add(time.Hour),
 			To: gateway.Audience{All: true}, Payload: []byte("bounded"), MaxRecipients: 412}},
-		&Cancel{"msg_00000000-0002-7000-8000-000000000002", at}, &Purge{"c", at, 0}, &Purge{"c", at, 7},
+		&Cancel{"msg_00000000-0002-7000-8000-000000000002", at}, &Purge{"c", at, gateway.Span{}}, &Purge{"c", at, gateway.Span{After: 3, Through: 7}},
 		&Register{gateway.Registration{Client: "c", Reported: map[string]string{}, Groups: groups, At: at}},
 		&Register{gateway.Registration{Client: "c", Groups: groups, Guarded: map[string]bool{"h": true, "g": true}, At: at,
 			Account: "t", Session: "s", Dialect: "v2", Remote: "192.0.2.1:7"}},

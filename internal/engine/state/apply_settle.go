@@ -304,19 +304,19 @@ func (m *Machine) lateBit(c *client, h *head, v verdict) error {
 	return nil
 }
 
-// purge cancels the queue of a client up to a sequence.
+// purge cancels the queue of a client within a span.
 func (m *Machine) purge(e *record.Purge, r *Result) error {
 	c, err := m.counted(e.Client)
 	if err != nil || c == nil {
 		return err
 	}
-	r.N, err = m.cancelQueued(c, e.Through, verdict{state: gateway.Canceled, reason: gateway.ReasonPurged, at: e.At.UnixNano()})
+	r.N, err = m.cancelQueued(c, e.Span, verdict{state: gateway.Canceled, reason: gateway.ReasonPurged, at: e.At.UnixNano()})
 	return err
 }
 
-// cancelQueued settles the queue of a client up to through (0 = everything), and
-// returns how many deliveries those were.
-func (m *Machine) cancelQueued(c *client, through gateway.Seq, v verdict) (n int, err error) {
+// cancelQueued settles the queue of a client within span, and returns how many
+// deliveries those were.
+func (m *Machine) cancelQueued(c *client, span gateway.Span, v verdict) (n int, err error) {
 	rows, err := m.keysWith(key32(kindQueued, uint32(c.ord)), 0)
 	if err != nil {
 		return 0, err
@@ -327,7 +327,7 @@ func (m *Machine) cancelQueued(c *client, through gateway.Seq, v verdict) (n int
 	}
 	seqs := make([]gateway.Seq, 0, len(rows)+len(bits))
 	for _, k := range slices.Concat(rows, bits) {
-		if seq := gateway.Seq(tail64(k)); through == 0 || seq <= through {
+		if seq := gateway.Seq(tail64(k)); span.Has(seq) {
 			seqs = append(seqs, seq)
 		}
 	}

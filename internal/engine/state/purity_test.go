@@ -82,7 +82,7 @@ func randomEvents(rng *rand.Rand, w *world) (events []record.Event) {
 		case 9:
 			e = &record.Cancel{ID: message(), At: w.at}
 		case 10:
-			e = &record.Purge{Client: client(), At: w.at, Through: gateway.Seq(rng.IntN(2) * rng.IntN(100))}
+			e = &record.Purge{Client: client(), At: w.at, Span: gateway.Span{After: gateway.Seq(rng.IntN(2) * rng.IntN(50)), Through: gateway.Seq(rng.IntN(2) * rng.IntN(100))}}
 		case 11:
 			e = &record.ForgetMessage{ID: message(), Through: w.at.Add(time.Hour)}
 		case 12:
