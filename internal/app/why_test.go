@@ -487,7 +487,17 @@ var situations = []situation{
 		if _, err := io.ReadFull(nc, make([]byte, 4)); err != nil {
 			s.Fatal(err)
 		}
-		s.message(s.push("truck-1", "open"))
+		id := s.push("truck-1", "open")
+		waitFor(s.T, func() bool { // the frame takes its place, and waits for the pause
+			var w struct {
+				Facts struct {
+					InFlight int `json:"in_flight"`
+				}
+			}
+			s.get("/v1/messages/"+id+"/why", &w)
+			return w.Facts.InFlight == 1
+		})
+		s.message(id)
 	}},
 
 	// It is final.
