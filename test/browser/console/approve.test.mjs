@@ -27,7 +27,7 @@ async function approve(g) {
     await shot(page, 'approve-token');
     const token = (await page.getByRole('dialog').locator('.data').innerText()).split(/\s/)[0];
     await page.keyboard.press('Escape');
-    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await page.locator('dialog').filter({ hasText: token }).waitFor({ state: 'detached' }); // its role goes first
     assert.ok(!(await page.content()).includes(token), 'the token is still on the page');
     const { items } = await api(g, 'GET', '/v1/clients/lock-1/tokens');
     assert.equal(items.length, 1);
