@@ -38,7 +38,7 @@ var rules = sync.OnceValue(func() *validator.Validate {
 		d, err := parseDuration(s)
 		return err == nil && d >= gateway.MinTTL && d <= gateway.MaxTTL
 	})
-	// max counts characters, for the API's description; the gateway bounds bytes.
+	// max is for the API's description and counts characters. The gateway counts bytes.
 	err := v.RegisterValidation("bytes", func(f validator.FieldLevel) bool {
 		most, err := strconv.Atoi(f.Param())
 		return err == nil && len(f.Field().String()) <= most

@@ -88,7 +88,7 @@ type table struct {
 	rows    [][]string
 	headed  bool
 	widths  []int
-	live    bool // prints each row at once, for a list that goes on
+	live    bool // each row is printed at once: the list goes on
 }
 
 const tableBlock = 500

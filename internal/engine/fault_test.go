@@ -261,15 +261,20 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
+// takesNoTable returns an engine with a client, whose disk takes no table once fs is armed.
+func takesNoTable(t *testing.T) (e *Engine, fs *faultFS) {
+	fs = &faultFS{FS: vfs.NewCrashableMem(), fault: fault{file: "table", op: "write", mode: "full"}}
+	o := powerOptions(fs)
+	o.MemTableBytes, o.SweepEvery = 32<<10, time.Millisecond
+	e = openTest(t, o)
+	accept(t, e, "a")
+	return e, fs
+}
+
 // While no write gets through, because the memtables are full and the disk takes no
 // table, every caller is answered. What it handed in may be stored later.
 func TestNobodyWaitsForADiskThatTakesNothing(t *testing.T) {
-	disk := vfs.NewCrashableMem()
-	fs := &faultFS{FS: disk, fault: fault{file: "table", op: "write", mode: "full"}}
-	o := powerOptions(fs)
-	o.MemTableBytes, o.SweepEvery = 32<<10, time.Millisecond
-	e := openTest(t, o)
-	accept(t, e, "a")
+	e, fs := takesNoTable(t)
 	fs.armed.Store(true)
 	defer fs.armed.Store(false) // else Close waits too
 
@@ -311,12 +316,7 @@ func TestNobodyWaitsForADiskThatTakesNothing(t *testing.T) {
 
 // Callers are also answered while a sweep waits for such a disk.
 func TestNobodyWaitsForASweepThatWaitsForTheDisk(t *testing.T) {
-	disk := vfs.NewCrashableMem()
-	fs := &faultFS{FS: disk, fault: fault{file: "table", op: "write", mode: "full"}}
-	o := powerOptions(fs)
-	o.MemTableBytes, o.SweepEvery = 32<<10, time.Millisecond
-	e := openTest(t, o)
-	accept(t, e, "a")
+	e, fs := takesNoTable(t)
 	e.sweepMu.Lock() // as a sweep does that waits
 	defer e.sweepMu.Unlock()
 	fs.armed.Store(true)

@@ -27,7 +27,7 @@ type Ahead struct {
 	until   int64  // the earliest of their times: from then on they are ordinary rows
 }
 
-// at returns where a walk continues at now.
+// at returns where a walk goes on at the time now.
 func (a Ahead) at(now time.Time) Ahead {
 	if record.Nanos(now) >= a.until {
 		return Ahead{}
