@@ -18,7 +18,7 @@ for (const queue = [overview]; queue.length; ) {
   for (const [, imported] of readFileSync(new URL('dist/assets/' + name, import.meta.url), 'utf8').matchAll(/from"\.\/([\w.-]+\.js)"|import"\.\/([\w.-]+\.js)"/g)) queue.push(imported)
 }
 const rows = [
-  ['first page', packed('index.html') + [...first].reduce((total, name) => total + packed('assets/' + name), 0), 70],
+  ['first page', packed('index.html') + [...first].reduce((total, name) => total + packed('assets/' + name), 0), 52],
   ['all script', sum('.js'), 120],
   ['all styles', sum('.css'), 15],
 ]

@@ -35,8 +35,8 @@ class App {
   language = $state<Language>('en')
   /** The sentences of the language. */
   t = $state.raw<Sentences>(en)
-  zone = $state<Zone>(stored('zone') === 'utc' ? 'utc' : 'local')
-  theme = $state<Theme>((stored('theme') as Theme | null) ?? 'system')
+  zone = $state<Zone>('local')
+  theme = $state<Theme>('system')
   /** The server's time in ms; moves once a second while the page is visible. */
   now = $state(now())
   /** The difference of the reader's clock to the server's in ms; 0 when it is small. */
@@ -58,12 +58,19 @@ class App {
     }, 1000)
     document.addEventListener('visibilitychange', () => this.beat())
     if (tabs) tabs.onmessage = () => void this.whoami()
+    addEventListener('storage', () => this.restore()) // another tab has changed it
     session.lost = () => {
       if (this.who) this.ended = true // an open gateway asks for keys once there is one
     }
-    const wanted = stored('language') ?? navigator.language
-    await this.speak(wanted.startsWith('zh') ? 'zh' : 'en', false)
+    await this.restore()
     await this.whoami()
+  }
+
+  /** Takes the choices that are kept. */
+  async restore(): Promise<void> {
+    this.zone = stored('zone') === 'utc' ? 'utc' : 'local'
+    this.paint((stored('theme') as Theme | null) ?? 'system')
+    await this.speak((stored('language') ?? navigator.language).startsWith('zh') ? 'zh' : 'en', false)
   }
 
   beat(): void {
@@ -84,8 +91,12 @@ class App {
   }
 
   setTheme(theme: Theme): void {
-    this.theme = theme
     store('theme', theme === 'system' ? null : theme)
+    this.paint(theme)
+  }
+
+  private paint(theme: Theme): void {
+    this.theme = theme
     if (theme === 'system') delete document.documentElement.dataset['theme']
     else document.documentElement.dataset['theme'] = theme
   }

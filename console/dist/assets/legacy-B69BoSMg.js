@@ -1,0 +1,1 @@
+import{Ft as e}from"./index-tfgCwy_H.js";e();

@@ -1,1 +1,0 @@
-import{Ft as e}from"./index-D8-yfIyk.js";e();
