@@ -1,0 +1,212 @@
+package test
+
+import (
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A device whose disk takes nothing goes on: it handles each delivery once, also after a
+// lost ACK, and writes what it has handled as soon as the disk takes it (SPEC 2.4).
+func TestExamplesOnADiskThatTakesNothing(t *testing.T) {
+	forEachExample(t, func(t *testing.T, e example, command []string) {
+		s, dir := serve(t, "", t.TempDir()), t.TempDir()
+		wire := newDeafWire(t, s.tcpAddr)
+		d := e.start(t, command, wire.addr, "dev", dir)
+		waitFor(t, "the device is online", func() bool { return s.online("dev") })
+		if a := s.push("dev", "?wait=20s", "one"); a.Status != "acked" {
+			t.Fatalf("push = %+v, want acked", a)
+		}
+		inTheWay := filepath.Join(dir, "state.new")
+		if err := os.Mkdir(inTheWay, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		wire.setDeaf(true)
+		m := s.push("dev", "", "two")
+		waitFor(t, "the delivery is handled", func() bool { return strings.Contains(d.output(), " two") })
+		waitFor(t, "the device has answered, or given up", func() bool {
+			select {
+			case <-d.ended:
+				return true
+			default:
+				return wire.lostSome()
+			}
+		})
+		wire.cut()
+		wire.setDeaf(false)
+		if a := s.get("/v1/messages/" + m.ID + "?wait=20s"); a.Status != "acked" {
+			t.Errorf("after a lost ACK: %s, want acked", a.Status)
+		}
+		if err := os.Remove(inTheWay); err != nil {
+			t.Fatal(err)
+		}
+		if a := s.push("dev", "?wait=20s", "three"); a.Status != "acked" {
+			t.Errorf("push = %+v, want acked", a)
+		}
+		if n := d.handled(); n != 3 {
+			t.Errorf("%d deliveries were handled, want 3:\n%s", n, d.output())
+		}
+		saved, err := os.ReadFile(filepath.Join(dir, "state"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(saved), "ACK"); !e.asks && n != 3 {
+			t.Errorf("the file has %d verdicts, want 3:\n%s", n, saved)
+		}
+	})
+}
+
+// A state that cannot be read, or is cut off, is not taken for a first start.
+func TestExamplesDoNotTakeDamageForAFirstStart(t *testing.T) {
+	cuts := map[string]string{"C": "log_1 4100 12 3", "Python": `{"log": "log_1", "ask_through": 41`}
+	forEachExample(t, func(t *testing.T, e example, command []string) {
+		s := serve(t, "", t.TempDir())
+		ends := func(what string, damage func(state string) error) {
+			t.Helper()
+			dir := t.TempDir()
+			if err := damage(filepath.Join(dir, "state")); err != nil {
+				t.Fatal(err)
+			}
+			d := e.start(t, command, s.tcpAddr, "dev", dir)
+			waitFor(t, "it ends or registers", func() bool {
+				select {
+				case <-d.ended:
+					return true
+				default:
+					return s.online("dev")
+				}
+			})
+			if s.online("dev") {
+				t.Errorf("%s: it begins anew:\n%s", what, d.output())
+				d.signal(t, os.Kill)
+				waitFor(t, "it is offline", func() bool { return !s.online("dev") })
+			} else if code := d.exit(t, 30*time.Second); code == 0 {
+				t.Errorf("%s: it ends with 0", what)
+			}
+		}
+		ends("unreadable", func(state string) error { return os.Symlink(state, state) })
+		if cut := cuts[e.name]; cut != "" {
+			ends("cut", func(state string) error { return os.WriteFile(state, []byte(cut), 0o600) })
+		}
+	})
+}
+
+// Half a line at the end of the file of the device in shell is no verdict, and spoils no
+// later one.
+func TestTheExampleInShellWithHalfALine(t *testing.T) {
+	e := examples[2]
+	s, dir := serve(t, "", t.TempDir()), t.TempDir()
+	state := filepath.Join(dir, "state")
+	if err := os.WriteFile(state, []byte("9007199254740993 ACK\n1 NA"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := e.start(t, e.command(t), s.tcpAddr, "dev", dir)
+	waitFor(t, "the device is online", func() bool { return s.online("dev") })
+	if a := s.push("dev", "?wait=20s", "one"); a.Status != "acked" {
+		t.Errorf("push = %+v, want acked:\n%s", a, d.output())
+	}
+	saved, err := os.ReadFile(state)
+	if err != nil || !strings.Contains(string(saved), "\n1 ACK\n") {
+		t.Errorf("%v; the file has no line for the delivery:\n%s", err, saved)
+	}
+}
+
+// A line that only looks like a CLOSE, as of a portal, does not end the device in shell.
+func TestTheExampleInShellComesBackAfterACloseWithoutACode(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	e, came := examples[2], make(chan struct{}, 100)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(conn, "CLOSE\n")
+			io.Copy(io.Discard, conn)
+			conn.Close()
+			came <- struct{}{}
+		}
+	}()
+	d := e.start(t, e.command(t), l.Addr().String(), "dev", t.TempDir())
+	for range 2 {
+		select {
+		case <-came:
+		case <-d.ended:
+			t.Fatalf("it does not come back:\n%s", d.output())
+		}
+	}
+}
+
+// The device in C begins before the network does, and tries each address of its server.
+func TestTheExampleInCFindsItsServer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "device")
+	out, err := exec.Command(tool(t, "cc"), "-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic",
+		"-o", path, "../examples/device.c", "testdata/resolver.c").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	e, s := examples[0], serve(t, "", t.TempDir())
+	d := e.start(t, []string{path}, s.tcpAddr, "dev", t.TempDir())
+	waitFor(t, "the device is online or has ended", func() bool {
+		select {
+		case <-d.ended:
+			return true
+		default:
+			return s.online("dev")
+		}
+	})
+	if !s.online("dev") {
+		t.Errorf("it has not come:\n%s", d.output())
+	}
+}
+
+// A token that does not fit ends the device in C with a word; a long one fits.
+func TestTheExampleInCWithALongToken(t *testing.T) {
+	s := serve(t, "", t.TempDir())
+	e := examples[0]
+	command := append([]string{tool(t, "sh"), "-c", `exec "$0" "$1" "$2" "$3" "$4" "$(printf "%${TOKEN}d" 0 | tr " " 0)"`}, e.command(t)...)
+	t.Setenv("TOKEN", "1200")
+	e.start(t, command, s.tcpAddr, "long", t.TempDir())
+	waitFor(t, "a token of 1,200 bytes is sent", func() bool { return s.online("long") })
+	t.Setenv("TOKEN", "1600")
+	d := e.start(t, command, s.tcpAddr, "longer", t.TempDir())
+	if code := d.exit(t, 30*time.Second); code == 0 {
+		t.Errorf("it ends with 0:\n%s", d.output())
+	}
+}
+
+// The example in Python has closed a connection when it waits for the next one.
+func TestTheExampleInPythonClosesItsConnection(t *testing.T) {
+	const script = `import socket, sys; sys.path.insert(0, "../examples"); sys.dont_write_bytecode = True
+import device
+class Dead(device.Device):
+    def __init__(self): pass
+    def live(self):
+        self.sock, self.other = socket.socketpair()
+        raise ValueError("no frame")
+def sleep(s):
+    d.other.setblocking(False)
+    try: print("closed" if d.other.recv(1) == b"" else "data")
+    except BlockingIOError: print("open")
+    raise SystemExit
+device.time.sleep = sleep
+d = Dead()
+d.run()
+`
+	out, err := exec.Command(tool(t, "python3"), "-c", script).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(string(out), "\nclosed\n") {
+		t.Errorf("before the wait the connection is:\n%s", out)
+	}
+}
