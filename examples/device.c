@@ -392,6 +392,15 @@ static void wait_before(int tries) {
     nanosleep(&t, NULL);
 }
 
+/* first_number is the number before the first uplink: microseconds since 1970, so that
+ * a start uses no number of an earlier one again. A backend drops repeats by their
+ * numbers (docs/guide/uplinks.md). A device without a clock keeps its number. */
+static uint64_t first_number(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 /* A fleet may start in the same millisecond, with the same process id: only the id differs for sure. */
 static unsigned seed(void) {
     unsigned s = (unsigned)(now_ms() ^ (uint64_t)getpid());
@@ -432,6 +441,7 @@ int main(int argc, char **argv) {
     if (slash == NULL) strcpy(state_dir, ".");
     else slash[slash == state_dir] = 0;
     srand(seed());
+    uplink_number = first_number();
     load();
     while ((failed = getaddrinfo(argv[1], argv[2], &hints, &found)) == EAI_AGAIN) { /* the network is not there yet */
         say("no answer for the host's name\n", 30);

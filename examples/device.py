@@ -3,8 +3,8 @@
 
     ./device.py localhost 6666 meter-7 meter-7.state [token]
 
-It keeps the ledger of the smallest device (SPEC 2.5): it handles deliveries one by one and never
-rejects. Replace handle(). Each line of standard input is an uplink. LONGWIRE_CA=cert.pem: TLS.
+It keeps the ledger of the smallest device (SPEC 2.5): one delivery at a time, and no reject. Replace
+handle(). A line of standard input is an uplink, numbered by the clock. LONGWIRE_CA=cert.pem: TLS.
 """
 import json, os, random, select, socket, ssl, sys, time
 REGISTER, REGISTER_ACK, HEARTBEAT, HEARTBEAT_ACK, DATA, ACK, CLOSE = range(1, 8)
@@ -56,7 +56,7 @@ class Device:
         self.address, self.hello, self.state = (host, int(port)), {"id": ident, "token": token, "window": 1}, state
         self.ledger = json.load(open(state)) if os.path.lexists(state) else {"log": "", "ask_through": 0}
         self.folder = os.open(os.path.dirname(os.path.abspath(state)), os.O_RDONLY)
-        self.number, self.uplink, self.sent, self.typed, self.input = 0, None, 0.0, b"", True
+        self.number, self.uplink, self.sent, self.typed, self.input = time.time_ns() // 1000, None, 0.0, b"", True
 
     def save(self, **ledger):
         self.ledger |= ledger

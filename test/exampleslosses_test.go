@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/json"
 	"io"
 	"net"
 	"os"
@@ -92,6 +93,41 @@ func TestExamplesDoNotTakeDamageForAFirstStart(t *testing.T) {
 		ends("unreadable", func(state string) error { return os.Symlink(state, state) })
 		if cut := cuts[e.name]; cut != "" {
 			ends("cut", func(state string) error { return os.WriteFile(state, []byte(cut), 0o600) })
+		}
+	})
+}
+
+// An uplink after a restart has a number of its own: a backend that drops repeats by
+// their numbers keeps it.
+func TestExamplesNumberTheirUplinksAnew(t *testing.T) {
+	forEachExample(t, func(t *testing.T, e example, command []string) {
+		if !e.uplinks {
+			return
+		}
+		s, dir := serve(t, "", t.TempDir()), t.TempDir()
+		for n := range 2 {
+			d := e.start(t, command, s.tcpAddr, "dev", dir)
+			waitFor(t, "the device is online", func() bool { return s.online("dev") })
+			io.WriteString(d.stdin, "21.5\n")
+			waitFor(t, "the uplink is acked", func() bool { return strings.Contains(d.output(), "stored") })
+			if up := s.get("/v1/uplinks?client=dev").Items; len(up) != n+1 {
+				t.Fatalf("%d uplinks are stored, want %d", len(up), n+1)
+			}
+			d.signal(t, os.Kill)
+			<-d.ended
+			waitFor(t, "the device is offline", func() bool { return !s.online("dev") })
+		}
+		var page struct{ Items []struct{ Number uint64 } }
+		res, err := s.http.Get(s.url + "/v1/uplinks?client=dev")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if err := json.NewDecoder(res.Body).Decode(&page); err != nil {
+			t.Fatal(err)
+		}
+		if a, b := page.Items[0].Number, page.Items[1].Number; a == b {
+			t.Errorf("both uplinks have the number %d", a)
 		}
 	})
 }
