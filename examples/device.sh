@@ -38,18 +38,19 @@ on_data() { # on_data NUMBER PAYLOAD
 }
 
 live() { # until the connection ends; says how many ms to wait in retry
-	local line verb rest n payload got asked=
+	local line verb rest n payload got asked= half= # of a line, when the network stands still
 	say "REGISTER $id $token heartbeat=${heartbeat}s"
 	while :; do
 		IFS= read -r -t $((asked ? grace : heartbeat + grace)) line <&4
 		got=$?
+		line=$half$line
 		if [ $got -ne 0 ]; then
 			[ $got -gt 128 ] && [ -z "$asked" ] || return # the end, or silence again
-			asked=1
+			asked=1 half=$line
 			say PING
 			continue
 		fi
-		asked=
+		asked= half=
 		line=${line%$'\r'}
 		verb=${line%% *} rest=${line#* }
 		n=${rest%% *} payload=${rest#"$n"}

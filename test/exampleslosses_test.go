@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bufio"
 	"encoding/json"
 	"io"
 	"net"
@@ -149,6 +150,36 @@ func TestTheExampleInShellWithHalfALine(t *testing.T) {
 	saved, err := os.ReadFile(state)
 	if err != nil || !strings.Contains(string(saved), "\n1 ACK\n") {
 		t.Errorf("%v; the file has no line for the delivery:\n%s", err, saved)
+	}
+}
+
+// The network stands still within a line: the device in shell asks, and puts the line
+// together. What comes then is no line of its own.
+func TestTheExampleInShellKeepsHalfALine(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	e := examples[2]
+	d := e.start(t, e.command(t), l.Addr().String(), "dev", t.TempDir())
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	says := bufio.NewScanner(conn)
+	for says.Scan() && !strings.HasPrefix(says.Text(), "REGISTER ") {
+	}
+	io.WriteString(conn, "REGISTERED s\nDATA 1 say ")
+	for says.Scan() && says.Text() != "PING" {
+	}
+	io.WriteString(conn, "DATA 7 boom\n")
+	for says.Scan() && !strings.HasPrefix(says.Text(), "ACK") && !strings.HasPrefix(says.Text(), "NAK") {
+	}
+	if says.Text() != "ACK 1" || strings.Contains(d.output(), "handled 7") {
+		t.Errorf("the device says %q, %v, want ACK 1:\n%s", says.Text(), says.Err(), d.output())
 	}
 }
 
