@@ -28,7 +28,8 @@ import (
 // file, also an empty file.
 //
 // The file may be deleted while no process uses it. The device then has no memory
-// of handled deliveries.
+// of handled deliveries. Do not copy it to another device: New refuses a State
+// with another id.
 type FileState struct {
 	Path string
 

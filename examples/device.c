@@ -159,9 +159,9 @@ static int is_true(const struct frame *f, const char *name) {
  * takes nothing, the device goes on with what it has in memory, and the next save
  * has all of it: only a power cut before that is forgotten (SPEC 2.4). */
 static void save(void) {
-    char line[LOG + 80];
-    int saved, n = snprintf(line, sizeof line, "%s %llu %llu %llu\n", ledger.log[0] ? ledger.log : "-", (unsigned long long)ledger.ask_through,
-                     (unsigned long long)ledger.rejected, (unsigned long long)ledger.complete_from);
+    char line[2 * LOG + 80];
+    int saved, n = snprintf(line, sizeof line, "%s %llu %llu %llu %s\n", ledger.log[0] ? ledger.log : "-", (unsigned long long)ledger.ask_through,
+                     (unsigned long long)ledger.rejected, (unsigned long long)ledger.complete_from, id);
     int f = open(state_new, O_WRONLY | O_CREAT | O_TRUNC, 0600), d = open(state_dir, O_RDONLY);
     saved = f >= 0 && d >= 0 && write(f, line, (size_t)n) == n && fsync(f) == 0 && rename(state_new, state_file) == 0 && fsync(d) == 0;
     if (f >= 0) close(f);
@@ -170,7 +170,7 @@ static void save(void) {
 }
 
 static void load(void) {
-    char line[LOG + 80];
+    char line[2 * LOG + 80], owner[LOG] = "";
     unsigned long long a, r, c;
     ssize_t n;
     int f = open(state_file, O_RDONLY);
@@ -179,7 +179,8 @@ static void load(void) {
     n = read(f, line, sizeof line - 1);
     close(f);
     line[n > 0 ? n : 0] = 0;
-    if (strchr(line, '\n') == NULL || sscanf(line, "%128s %llu %llu %llu", ledger.log, &a, &r, &c) != 4) die("the state file is damaged");
+    if (strchr(line, '\n') == NULL || sscanf(line, "%128s %llu %llu %llu %128s", ledger.log, &a, &r, &c, owner) < 4) die("the state file is damaged");
+    if (owner[0] && strcmp(owner, id) != 0) die("the state file is that of another id"); /* it knows nothing of our deliveries */
     if (strcmp(ledger.log, "-") == 0) ledger.log[0] = 0;
     ledger.ask_through = a, ledger.rejected = r, ledger.complete_from = c;
 }

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""A Longwire v2 device with nothing but Python's standard library.
-
-    ./device.py localhost 6666 meter-7 meter-7.state [token]
+"""A Longwire v2 device with nothing but Python's standard library:
+./device.py localhost 6666 meter-7 meter-7.state [token]
 
 It keeps the ledger of the smallest device (SPEC 2.5): one delivery at a time, and no reject. Replace
 handle(). A line of standard input is an uplink, numbered by the clock. LONGWIRE_CA=cert.pem: TLS.
@@ -55,6 +54,7 @@ class Device:
     def __init__(self, host, port, ident, state, token=""):
         self.address, self.hello, self.state = (host, int(port)), {"id": ident, "token": token, "window": 1}, state
         self.ledger = json.load(open(state)) if os.path.lexists(state) else {"log": "", "ask_through": 0}
+        self.ledger.setdefault("id", ident) == ident or sys.exit("the state is that of another id")
         self.folder = os.open(os.path.dirname(os.path.abspath(state)), os.O_RDONLY)
         self.number, self.uplink, self.sent, self.typed, self.input = time.time_ns() // 1000, None, 0.0, b"", True
 

@@ -133,6 +133,42 @@ func TestExamplesNumberTheirUplinksAnew(t *testing.T) {
 	})
 }
 
+// The state of another device, as in a copied image, would answer ok for deliveries that
+// this one has never got. The device in shell knows its deliveries one by one.
+func TestExamplesDoNotTakeTheStateOfAnother(t *testing.T) {
+	forEachExample(t, func(t *testing.T, e example, command []string) {
+		s, dir := serve(t, "", t.TempDir()), t.TempDir()
+		waits, err := s.call("POST", "/v1/clients/copy/messages", "application/json", `{"text":"open","on_unknown":"queue"}`)
+		if err != nil || waits.code != 202 {
+			t.Fatalf("push = %+v, %v", waits, err)
+		}
+		d := e.start(t, command, s.tcpAddr, "first", dir)
+		waitFor(t, "the device is online", func() bool { return s.online("first") })
+		if a := s.push("first", "?wait=20s", "close"); a.Status != "acked" {
+			t.Fatalf("push = %+v, want acked", a)
+		}
+		d.signal(t, os.Kill)
+		<-d.ended
+		second := e.start(t, command, s.tcpAddr, "copy", dir)
+		waitFor(t, "it ends, or the message is final", func() bool {
+			select {
+			case <-second.ended:
+				return true
+			default:
+				return s.get("/v1/messages/"+waits.ID).Status == "acked"
+			}
+		})
+		switch acked := s.get("/v1/messages/"+waits.ID).Status == "acked"; {
+		case !e.asks:
+			waitFor(t, "it has handled the message", func() bool { return strings.Contains(second.output(), "open") })
+		case acked:
+			t.Errorf("it has acked what it has not handled:\n%s", second.output())
+		case second.exit(t, 30*time.Second) == 0:
+			t.Error("it ends with 0")
+		}
+	})
+}
+
 // Half a line at the end of the file of the device in shell is no verdict, and spoils no
 // later one.
 func TestTheExampleInShellWithHalfALine(t *testing.T) {
