@@ -56,7 +56,7 @@ static uint64_t skip; /* bytes of a long frame that are still to be read over */
 static char uplink[LINE];
 static size_t uplink_length;
 static uint64_t uplink_number, uplink_sent;
-static int uplink_open, input_ended;
+static int uplink_open, uplink_cut, input_ended;
 
 static uint64_t now_ms(void) {
     struct timespec t;
@@ -334,7 +334,12 @@ static void read_input(void) {
     char c;
     ssize_t n = read(0, &c, 1);
     if (n <= 0) { input_ended = 1; return; }
-    if (c != '\n') { if (uplink_length < LINE) uplink[uplink_length++] = c; return; }
+    if (c != '\n') {
+        if (uplink_length < LINE) uplink[uplink_length++] = c;
+        else uplink_cut = 1;
+        return;
+    }
+    if (uplink_cut) { uplink_cut = 0, uplink_length = 0; say("too long\n", 9); return; }
     if (uplink_length > 0) uplink_number++, uplink_open = 1;
 }
 

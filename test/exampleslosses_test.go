@@ -287,6 +287,19 @@ func TestTheExampleInCWithALongToken(t *testing.T) {
 	}
 }
 
+// A line that does not fit is no uplink: the device in C says so, and sends the next one.
+func TestTheExampleInCSendsNoHalfUplinks(t *testing.T) {
+	s := serve(t, "", t.TempDir())
+	e := examples[0]
+	d := e.start(t, e.command(t), s.tcpAddr, "dev", t.TempDir())
+	io.WriteString(d.stdin, strings.Repeat("x", 513)+"\n"+strings.Repeat("y", 512)+"\n")
+	waitFor(t, "an uplink is stored", func() bool { return strings.Contains(d.output(), "stored") })
+	up := s.get("/v1/uplinks?client=dev").Items
+	if len(up) != 1 || up[0].Text != strings.Repeat("y", 512) || !strings.Contains(d.output(), "too long") {
+		t.Errorf("%d uplinks, the first %.20q, want the one that fits:\n%s", len(up), up[0].Text, d.output())
+	}
+}
+
 // The example in Python has closed a connection when it waits for the next one.
 func TestTheExampleInPythonClosesItsConnection(t *testing.T) {
 	const script = `import socket, sys; sys.path.insert(0, "../examples"); sys.dont_write_bytecode = True
