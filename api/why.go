@@ -332,7 +332,7 @@ func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
 //
 //	@ID				getDelivery
 //	@Summary		Get one delivery with its history
-//	@Description	The history has the acceptance, transmissions, the device's answers and the final state, as far as they are known. The store keeps the acceptance, the last transmission of an answered delivery and the final state; the gateway remembers the last transmission of the 16,384 last expired and canceled ones until it restarts, and says `sends_unknown` of others. The connection keeps the last 16 lines of an unanswered delivery that was sent more than once, or answered without a verdict; they end with the connection or with the final state.
+//	@Description	The history has the acceptance, transmissions, the device's answers and the final state, as far as they are known. The store keeps the acceptance, the last transmission of an answered delivery and the final state; the gateway remembers the last transmission of the 16,384 last expired and canceled ones until it restarts, and says `sends_unknown` of others, and of one that only the last output of a connection may have carried. The connection keeps the last 16 lines of an unanswered delivery that was sent more than once, or answered without a verdict; they end with the connection or with the final state.
 //	@Tags			messages
 //	@Produce		json
 //	@Param			id		path		string	true	"message id"

@@ -118,6 +118,9 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("device: load state: %w", err)
 	}
+	if saved.ID != "" && saved.ID != cfg.ID {
+		return nil, fmt.Errorf("device: load state: it is that of %q, and knows nothing of the deliveries of %q: remove it", saved.ID, cfg.ID)
+	}
 	c.ledger = NewLedger(cfg.Dialect, saved)
 	return c, nil
 }

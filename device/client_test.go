@@ -260,6 +260,39 @@ func TestAnotherLogVoidsTheLedger(t *testing.T) {
 	})
 }
 
+// The state of another device, as in a copied image, would answer ok for deliveries that
+// this one has never got.
+func TestTheStateBelongsToOneDevice(t *testing.T) {
+	states := map[string]func() State{
+		"memory": func() State { return new(MemoryState) },
+		"file":   func() State { return &FileState{Path: filepath.Join(t.TempDir(), "state")} },
+	}
+	for name, open := range states {
+		state := open()
+		run(t, Config{Handler: new(calls).handle, State: state}, func(t *testing.T, g *gateway, c *Client) {
+			p := <-g.conns
+			p.send(10, "a")
+			p.want("ack 10 ok did a")
+			g.accept.Log = "log_2"
+			p.lose()
+			p = <-g.conns
+			p.send(11, "b")
+			p.want("ack 11 ok did b")
+			if _, err := New(Config{Addr: "a", ID: c.cfg.ID, State: state}); err != nil {
+				t.Errorf("%s: its own state: %v", name, err)
+			}
+			if _, err := New(Config{Addr: "a", ID: c.cfg.ID + "2", State: state}); err == nil {
+				t.Errorf("%s: the state of another device is taken", name)
+			}
+		})
+	}
+	old := new(MemoryState)
+	old.Save(Change{Saved: Saved{Log: "log_1", AskThrough: 7}})
+	if _, err := New(Config{Addr: "a", ID: "d", State: old}); err != nil {
+		t.Errorf("a state without an id: %v", err)
+	}
+}
+
 // A gateway that does not ask sends all again, and gets only the codes that it
 // knows.
 func TestWithoutAgreement(t *testing.T) {

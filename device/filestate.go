@@ -24,10 +24,12 @@ import (
 // it to Path and syncs the directory. It also does that in the first Save of a
 // process and after an error. So after a power cut the file has each Change for
 // which Save has returned nil, and perhaps a part of the next one. Load ignores
-// such a part; any other damage is an error that names the file.
+// such a part behind the first line; any other damage is an error that names the
+// file, also an empty file.
 //
 // The file may be deleted while no process uses it. The device then has no memory
-// of handled deliveries.
+// of handled deliveries. Do not copy it to another device: New refuses a State
+// with another id.
 type FileState struct {
 	Path string
 
@@ -161,9 +163,10 @@ func readState(path string) (s Saved, err error) {
 	return parseState(b)
 }
 
-// parseState adds up the lines of a file.
+// parseState adds up the lines of a file. The first one came with its name, so it is
+// whole.
 func parseState(b []byte) (s Saved, err error) {
-	for at := 0; at < len(b); {
+	for at := 0; at < max(len(b), 1); {
 		rest := b[at:]
 		line, _, whole := bytes.Cut(rest, []byte{'\n'})
 		c, err := parseLine(line)
@@ -172,7 +175,7 @@ func parseState(b []byte) (s Saved, err error) {
 			at += len(line) + 1
 			continue
 		}
-		if torn(rest) {
+		if at > 0 && torn(rest) {
 			return s, nil
 		}
 		return Saved{}, fmt.Errorf("damaged at byte %d: %w; without the file the device has no memory of handled deliveries",

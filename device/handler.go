@@ -230,6 +230,7 @@ func (c *Client) save() {
 	c.mu.Unlock()
 	var err error
 	if ok {
+		change.ID = c.cfg.ID
 		if err = c.cfg.State.Save(change); err != nil {
 			// The answers leave nevertheless. A delivery is handled again only if
 			// they are lost and the process dies before the next Save.

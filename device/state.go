@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -11,6 +12,7 @@ import (
 // up to AskThrough that is neither in Holes nor in Verdicts was handled and is
 // plain ok; up to CompleteFrom its verdict is unknown.
 type Saved struct {
+	ID           string    `json:"id,omitempty"` // the client's; "" in states of earlier versions
 	Log          string    `json:"log"`
 	AskThrough   uint64    `json:"ask_through"`
 	CompleteFrom uint64    `json:"complete_from,omitempty"`
@@ -25,8 +27,9 @@ type Change struct {
 	Saved
 }
 
-// State keeps a Ledger across restarts. New calls Load once; an empty State
-// returns the zero Saved. Save returns nil when the change would survive the kind
+// State keeps a Ledger across restarts. It belongs to one client: the deliveries of
+// another one, as in a copied image, are not known by it. New calls Load once, and
+// refuses the Saved of another client; an empty State returns the zero Saved. Save returns nil when the change would survive the kind
 // of crash that the device must survive. The ACKs of the deliveries in the change
 // leave after Save has returned. They also leave after an error, which is logged;
 // then the next Change has everything that this one had. Calls do not overlap.
@@ -45,9 +48,11 @@ const (
 // It keeps the newest 256 KiB of results; verdicts stay without them. Slices are
 // shared with c.
 func (s *Saved) Apply(c Change) {
+	id := cmp.Or(c.ID, s.ID)
 	if c.Reset || c.Log != s.Log {
 		*s = Saved{}
 	}
+	s.ID = id
 	s.Log, s.AskThrough, s.Holes = c.Log, c.AskThrough, c.Holes
 	s.CompleteFrom = max(s.CompleteFrom, c.CompleteFrom)
 	if len(c.Verdicts) == 0 {

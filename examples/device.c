@@ -12,6 +12,7 @@
  * ./device --vectors decodes protocol/testdata/vectors, a line each: "<1 if both ends
  * have agreed to ask> <hex>". */
 #define _POSIX_C_SOURCE 200809L
+#include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
@@ -28,6 +29,7 @@ enum { REGISTER = 1, REGISTER_ACK, HEARTBEAT, HEARTBEAT_ACK, DATA, ACK, CLOSE };
 enum { DUP = 0x10, EPHEMERAL = 0x20, HEAD = 0x40 };
 enum { OK, REJECT, RETRY, NOT_HANDLED, NOT_KEPT };
 enum { KEEP = 1024, LOG = 129, LINE = 512 }; /* bytes of a body that fit; a longer payload is rejected */
+enum { SERVERS = 8 };                        /* addresses of the server that are tried in turn */
 
 struct frame {
     unsigned char type, flags;
@@ -42,8 +44,8 @@ struct frame {
 static struct { char log[LOG]; uint64_t ask_through, rejected, complete_from; } ledger;
 static char state_file[256], state_new[256 + 4], state_dir[256];
 
-static struct sockaddr_storage server;
-static socklen_t server_size;
+static struct { struct sockaddr_storage at; socklen_t size; } servers[SERVERS];
+static int known, present;
 static const char *id, *token;
 static int sock, registered, agreed, settled;
 static uint64_t limit, heartbeat, grace; /* of a body, bytes; milliseconds */
@@ -54,7 +56,7 @@ static uint64_t skip; /* bytes of a long frame that are still to be read over */
 static char uplink[LINE];
 static size_t uplink_length;
 static uint64_t uplink_number, uplink_sent;
-static int uplink_open, input_ended;
+static int uplink_open, uplink_cut, input_ended;
 
 static uint64_t now_ms(void) {
     struct timespec t;
@@ -153,27 +155,32 @@ static int is_true(const struct frame *f, const char *name) {
     return v != NULL && n == 4 && memcmp(v, "true", 4) == 0;
 }
 
-/* save puts the ledger on stable storage: the new file, then its name. */
+/* save puts the ledger on stable storage: the new file, then its name. If the disk
+ * takes nothing, the device goes on with what it has in memory, and the next save
+ * has all of it: only a power cut before that is forgotten (SPEC 2.4). */
 static void save(void) {
-    char line[LOG + 80];
-    int n = snprintf(line, sizeof line, "%s %llu %llu %llu\n", ledger.log[0] ? ledger.log : "-", (unsigned long long)ledger.ask_through,
-                     (unsigned long long)ledger.rejected, (unsigned long long)ledger.complete_from);
-    int f = open(state_new, O_WRONLY | O_CREAT | O_TRUNC, 0600), d;
-    if (f < 0 || write(f, line, (size_t)n) != n || fsync(f) != 0 || close(f) != 0 || rename(state_new, state_file) != 0) die("the state cannot be saved");
-    d = open(state_dir, O_RDONLY);
-    if (d < 0 || fsync(d) != 0 || close(d) != 0) die("the state cannot be saved");
+    char line[2 * LOG + 80];
+    int saved, n = snprintf(line, sizeof line, "%s %llu %llu %llu %s\n", ledger.log[0] ? ledger.log : "-", (unsigned long long)ledger.ask_through,
+                     (unsigned long long)ledger.rejected, (unsigned long long)ledger.complete_from, id);
+    int f = open(state_new, O_WRONLY | O_CREAT | O_TRUNC, 0600), d = open(state_dir, O_RDONLY);
+    saved = f >= 0 && d >= 0 && write(f, line, (size_t)n) == n && fsync(f) == 0 && rename(state_new, state_file) == 0 && fsync(d) == 0;
+    if (f >= 0) close(f);
+    if (d >= 0) close(d);
+    if (!saved) say("not saved\n", 10);
 }
 
 static void load(void) {
-    char line[LOG + 80];
+    char line[2 * LOG + 80], owner[LOG] = "";
     unsigned long long a, r, c;
     ssize_t n;
     int f = open(state_file, O_RDONLY);
-    if (f < 0) return; /* the first start */
+    if (f < 0 && errno == ENOENT) return; /* the first start */
+    if (f < 0) die("the state file cannot be read");
     n = read(f, line, sizeof line - 1);
     close(f);
     line[n > 0 ? n : 0] = 0;
-    if (sscanf(line, "%128s %llu %llu %llu", ledger.log, &a, &r, &c) != 4) die("the state file is damaged");
+    if (strchr(line, '\n') == NULL || sscanf(line, "%128s %llu %llu %llu %128s", ledger.log, &a, &r, &c, owner) < 4) die("the state file is damaged");
+    if (owner[0] && strcmp(owner, id) != 0) die("the state file is that of another id"); /* it knows nothing of our deliveries */
     if (strcmp(ledger.log, "-") == 0) ledger.log[0] = 0;
     ledger.ask_through = a, ledger.rejected = r, ledger.complete_from = c;
 }
@@ -327,15 +334,21 @@ static void read_input(void) {
     char c;
     ssize_t n = read(0, &c, 1);
     if (n <= 0) { input_ended = 1; return; }
-    if (c != '\n') { if (uplink_length < LINE) uplink[uplink_length++] = c; return; }
+    if (c != '\n') {
+        if (uplink_length < LINE) uplink[uplink_length++] = c;
+        else uplink_cut = 1;
+        return;
+    }
+    if (uplink_cut) { uplink_cut = 0, uplink_length = 0; say("too long\n", 9); return; }
     if (uplink_length > 0) uplink_number++, uplink_open = 1;
 }
 
 static int send_register(void) {
-    char body[640];
+    char body[LINE + KEEP];
     int n = snprintf(body, sizeof body, "{\"id\":\"%s\",\"window\":1,%s%s%s\"log\":\"%s\",\"ask_through\":%llu}", id, token ? "\"token\":\"" : "", token ? token : "",
                      token ? "\"," : "", ledger.log, (unsigned long long)ledger.ask_through);
-    return n < (int)sizeof body && frame(REGISTER, 0, NULL, 0, body, (size_t)n);
+    if (n >= (int)sizeof body) die("the token is too long for this device");
+    return frame(REGISTER, 0, NULL, 0, body, (size_t)n);
 }
 
 /* live goes on until the connection ends. */
@@ -364,13 +377,18 @@ static void live(void) {
     }
 }
 
+/* dial makes one connection. The next attempt goes to another address of the server
+ * if this one did not lead to a registration: a network may carry only one family. */
 static void dial(void) {
     struct timeval t = {10, 0};
-    sock = socket(server.ss_family, SOCK_STREAM, 0);
-    if (sock < 0) return;
-    setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
-    if (connect(sock, (struct sockaddr *)&server, server_size) == 0) live();
-    close(sock);
+    registered = 0;
+    sock = socket(servers[present].at.ss_family, SOCK_STREAM, 0);
+    if (sock >= 0) {
+        setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
+        if (connect(sock, (struct sockaddr *)&servers[present].at, servers[present].size) == 0) live();
+        close(sock);
+    }
+    if (!registered) present = (present + 1) % known;
 }
 
 /* Back-off (SPEC 7.4): retry_after and a random part of 500 ms x 2^tries, at most a minute. */
@@ -378,6 +396,15 @@ static void wait_before(int tries) {
     uint64_t ceiling = tries < 7 ? 500ull << tries : 60000, ms = retry_after + (uint64_t)rand() % ceiling;
     struct timespec t = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
     nanosleep(&t, NULL);
+}
+
+/* first_number is the number before the first uplink: microseconds since 1970, so that
+ * a start uses no number of an earlier one again. A backend drops repeats by their
+ * numbers (docs/guide/uplinks.md). A device without a clock keeps its number. */
+static uint64_t first_number(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 /* A fleet may start in the same millisecond, with the same process id: only the id differs for sure. */
@@ -408,7 +435,7 @@ static int vectors(void) {
 int main(int argc, char **argv) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
     char *slash;
-    int tries = 0;
+    int tries = 0, failed;
     if (argc == 2 && strcmp(argv[1], "--vectors") == 0) return vectors();
     if (argc < 5 || argc > 6 || strlen(argv[4]) >= sizeof state_file) die("usage: device HOST PORT ID STATE-FILE [TOKEN]");
     id = argv[3], token = argc > 5 ? argv[5] : NULL;
@@ -419,12 +446,20 @@ int main(int argc, char **argv) {
     slash = strrchr(state_dir, '/');
     if (slash == NULL) strcpy(state_dir, ".");
     else slash[slash == state_dir] = 0;
-    if (getaddrinfo(argv[1], argv[2], &hints, &found) != 0) die("no such host");
-    memcpy(&server, found->ai_addr, found->ai_addrlen);
-    server_size = found->ai_addrlen;
-    freeaddrinfo(found); /* the last use of the heap */
     srand(seed());
+    uplink_number = first_number();
     load();
+    while ((failed = getaddrinfo(argv[1], argv[2], &hints, &found)) == EAI_AGAIN) { /* the network is not there yet */
+        say("no answer for the host's name\n", 30);
+        wait_before(tries < 7 ? tries++ : 7);
+    }
+    if (failed != 0) die("no such host");
+    for (struct addrinfo *a = found; a != NULL && known < SERVERS; a = a->ai_next) {
+        memcpy(&servers[known].at, a->ai_addr, a->ai_addrlen);
+        servers[known++].size = a->ai_addrlen;
+    }
+    freeaddrinfo(found); /* the last use of the heap */
+    tries = 0;
     for (;;) {
         settled = 0, retry_after = 0;
         dial();

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""A Longwire v2 device with nothing but Python's standard library.
+"""A Longwire v2 device with nothing but Python's standard library:
+./device.py localhost 6666 meter-7 meter-7.state [token]
 
-    ./device.py localhost 6666 meter-7 meter-7.state [token]
-
-It keeps the ledger of the smallest device (SPEC 2.5): it handles deliveries one by one and never
-rejects. Replace handle(). Each line of standard input is an uplink. LONGWIRE_CA=cert.pem: TLS.
+It keeps the ledger of the smallest device (SPEC 2.5): one delivery at a time, and no reject. Replace
+handle(). A line of standard input is an uplink, numbered by the clock. LONGWIRE_CA=cert.pem: TLS.
 """
 import json, os, random, select, socket, ssl, sys, time
 REGISTER, REGISTER_ACK, HEARTBEAT, HEARTBEAT_ACK, DATA, ACK, CLOSE = range(1, 8)
@@ -54,17 +53,21 @@ def parse(b, asked, limit=262144 + 16):
 class Device:
     def __init__(self, host, port, ident, state, token=""):
         self.address, self.hello, self.state = (host, int(port)), {"id": ident, "token": token, "window": 1}, state
-        self.ledger = json.load(open(state)) if os.path.exists(state) else {"log": "", "ask_through": 0}
+        self.ledger = json.load(open(state)) if os.path.lexists(state) else {"log": "", "ask_through": 0}
+        self.ledger.setdefault("id", ident) == ident or sys.exit("the state is that of another id")
         self.folder = os.open(os.path.dirname(os.path.abspath(state)), os.O_RDONLY)
-        self.number, self.uplink, self.sent, self.typed, self.input = 0, None, 0.0, b"", True
+        self.number, self.uplink, self.sent, self.typed, self.input = time.time_ns() // 1000, None, 0.0, b"", True
 
     def save(self, **ledger):
         self.ledger |= ledger
-        with open(self.state + ".new", "wb", buffering=0) as f:
-            f.write(json.dumps(self.ledger).encode())
-            os.fsync(f.fileno())
-        os.replace(self.state + ".new", self.state)
-        os.fsync(self.folder)
+        try:
+            with open(self.state + ".new", "wb") as f:
+                f.write(json.dumps(self.ledger).encode())
+                os.fsync(f.flush() or f.fileno())
+            os.replace(self.state + ".new", self.state)
+            os.fsync(self.folder)
+        except OSError as e:  # the next save has this one's news, too (SPEC 2.4)
+            print("not saved:", e, flush=True)
 
     def frame(self, kind, body=b"", flags=0):
         self.sock.sendall(bytes([kind, flags | 2]) + put_uvarint(len(body)) + body)
@@ -97,9 +100,8 @@ class Device:
             self.frame(HEARTBEAT_ACK)
         elif kind == DATA:
             self.on_data(flags, seq, body)
-        elif kind == ACK and self.uplink is not None and seq == self.number:
-            if code != 2:  # or retry later: in half a minute
-                self.uplink = print("refused" if code else "stored", flush=True)
+        elif kind == ACK and self.uplink is not None and seq == self.number and code != 2:  # retry later: in half a minute
+            self.uplink = print("refused" if code else "stored", flush=True)
 
     def live(self):
         """One connection, until it ends with an exception."""
@@ -112,8 +114,7 @@ class Device:
         heard, asked_at, b = time.monotonic(), 0.0, b""
         while True:
             takes = self.registered and self.uplink is None and self.input and b"\n" not in self.typed
-            ready = select.select([self.sock] + [0] * takes, [], [], 0.5)[0]
-            now = time.monotonic()
+            ready, now = select.select([self.sock] + [0] * takes, [], [], 0.5)[0], time.monotonic()
             if 0 in ready:
                 self.typed += (line := os.read(0, 4096))
                 self.input = bool(line)
@@ -130,8 +131,7 @@ class Device:
             if asked_at and now - asked_at > self.grace or not self.registered and now - heard > 12:
                 raise OSError("the server is silent")
             if self.registered and not asked_at and now - heard > self.heartbeat + self.grace:
-                asked_at = now
-                self.frame(HEARTBEAT)
+                asked_at = self.frame(HEARTBEAT) or now
             if self.registered and self.uplink is not None and now - self.sent > 30:
                 self.send_uplink(DUP)
 
@@ -142,7 +142,7 @@ class Device:
             try:
                 self.live()
             except (OSError, ValueError) as e:
-                print("not connected:", e, flush=True)
+                self.sock = print("not connected:", e, flush=True)  # which closes it before the wait
             tries = 0 if self.registered and time.monotonic() - began > 30 else min(tries + 1, 7)
             time.sleep(self.retry_after + random.random() * min(60, 0.5 * 2 ** tries))  # SPEC 7.4
 

@@ -9,8 +9,9 @@
 # file when the gateway begins with an empty store.
 set -u
 host=$1 port=$2 id=$3 handled=$4 token=${5:--}
+recent='' # what the file has, and what the disk did not take
 heartbeat=${HEARTBEAT:-10} grace=2 # seconds; nc sees the end of a connection only when it writes, so ask often
-touch "$handled"
+[ ! -e "$handled" ] && [ ! -L "$handled" ] || recent=$(tail -n 256 "$handled") || exit 1
 
 handle() { # handle NUMBER PAYLOAD: 0 is ACK, anything else NAK
 	[ "${#2}" -le 1024 ] || return 1
@@ -20,12 +21,14 @@ handle() { # handle NUMBER PAYLOAD: 0 is ACK, anything else NAK
 say() { printf '%s\n' "$*" >&3; } 2>/dev/null
 
 remember() { # the new file, on the disk, then its name; before the ACK
-	{ tail -n 255 "$handled"; printf '%s\n' "$1"; } >"$handled.new" && sync "$handled.new" && mv "$handled.new" "$handled"
+	local lines
+	lines=$(printf '%s\n' ${recent:+"$recent"} "$1" | tail -n 256) && recent=$lines
+	printf '%s\n' "$recent" >"$handled.new" && sync "$handled.new" && mv "$handled.new" "$handled"
 }
 
 on_data() { # on_data NUMBER PAYLOAD
 	local verdict
-	verdict=$(awk -v n="$1" '$1 == n {v = $2} END {print v}' "$handled")
+	verdict=$(printf '%s\n' "$recent" | awk -v n="$1" '$1 "" == n "" && /^[0-9]+ (ACK|NAK)$/ {v = $2} END {print v}') || return
 	if [ -z "$verdict" ]; then
 		verdict=NAK
 		handle "$1" "$2" && verdict=ACK
@@ -35,18 +38,19 @@ on_data() { # on_data NUMBER PAYLOAD
 }
 
 live() { # until the connection ends; says how many ms to wait in retry
-	local line verb rest n payload got asked=
+	local line verb rest n payload got asked= half= # of a line, when the network stands still
 	say "REGISTER $id $token heartbeat=${heartbeat}s"
 	while :; do
 		IFS= read -r -t $((asked ? grace : heartbeat + grace)) line <&4
 		got=$?
+		line=$half$line
 		if [ $got -ne 0 ]; then
 			[ $got -gt 128 ] && [ -z "$asked" ] || return # the end, or silence again
-			asked=1
+			asked=1 half=$line
 			say PING
 			continue
 		fi
-		asked=
+		asked= half=
 		line=${line%$'\r'}
 		verb=${line%% *} rest=${line#* }
 		n=${rest%% *} payload=${rest#"$n"}
@@ -58,7 +62,7 @@ live() { # until the connection ends; says how many ms to wait in retry
 		ERROR) echo "$line" >&2 ;;
 		CLOSE)
 			echo "$line"
-			[ "$n" -lt 3500 ] || [ "$n" -gt 3999 ] || exit 1 # not to come back without a change
+			[[ $n != 3[5-9][0-9][0-9] ]] || exit 1 # not to come back without a change
 			retry=${payload# } retry=${retry%% *}
 			return
 			;;

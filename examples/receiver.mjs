@@ -22,7 +22,15 @@ function verified(headers, body) {
 
 createServer(async (request, response) => {
   const chunks = [];
-  for await (const chunk of request) chunks.push(chunk);
+  let size = 0;
+  try {
+    for await (const chunk of request) {
+      if ((size += chunk.length) > 1 << 20) return request.destroy(); // no event is so long
+      chunks.push(chunk);
+    }
+  } catch {
+    return; // the sender has gone
+  }
   const body = Buffer.concat(chunks);
   if (!verified(request.headers, body)) return response.writeHead(401).end();
   const event = JSON.parse(body);

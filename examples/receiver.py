@@ -24,7 +24,10 @@ class Receiver(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        size = int(self.headers["Content-Length"])
+        if not 0 <= size <= 1 << 20:  # no event is so long
+            return self.send_error(413)
+        body = self.rfile.read(size)
         status = 401
         if verified(self.headers, body):
             event, status = json.loads(body), 204

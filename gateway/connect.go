@@ -22,7 +22,7 @@ import (
 //
 // Errors: CodeValidation (not a client id, or a record beyond its bounds),
 // CodeUnauthorized, CodeBlocked, CodeTooManyClients, CodeEventsFull, CodeIDInUse, CodeDraining,
-// CodeUnavailable, and ErrOvertaken. An
+// CodeUnavailable, ErrOvertaken, and ErrConnectionLost. An
 // error leaves the other connection, the client's record and its queue as they
 // were; after CodeUnavailable the record may also be the registered one.
 func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, Welcome, error) {
@@ -48,6 +48,9 @@ func (g *Gateway) connect(ctx context.Context, h Hello, link Link) (*Session, We
 		return nil, Welcome{}, err
 	}
 	defer g.hub.giveBack(h.Client)
+	if h.Lost != nil && h.Lost() {
+		return nil, Welcome{}, ErrConnectionLost
+	}
 	now := g.now().Truncate(time.Millisecond) // the precision that session and events keep
 	id := uid(g.cfg.NewID())
 	r := Registration{Client: h.Client, Reported: h.Labels, At: now,
@@ -88,6 +91,9 @@ func (g *Gateway) authenticate(ctx context.Context, h Hello) (Grant, error) {
 	}
 	return Grant{}, &Error{Code: CodeUnauthorized, Message: "the device may not register", Cause: err}
 }
+
+// ErrConnectionLost ends a registration whose connection was lost before it was decided.
+var ErrConnectionLost = errors.New("the connection was lost before its registration was decided")
 
 // ErrOvertaken refuses a registration because a connection whose REGISTER came later
 // has the id.

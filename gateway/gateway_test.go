@@ -366,9 +366,16 @@ func TestAPayloadInTheLastOutputMayHaveArrived(t *testing.T) {
 	for _, reason := range []string{gateway.ReasonKicked, gateway.ReasonClientClosed, gateway.ReasonHungUp} {
 		bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 			l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Transmission) {}})
-			push(t, g, "a", "x")
+			m := push(t, g, "a", "x")
 			synctest.Wait()
 			l.Disconnect(reason)
+			d, err := g.Delivery(m.ID, "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st := g.Standing(&d); !st.MayHaveLeft || st.Live {
+				t.Errorf("after %s: %+v, want that it may have left", reason, st)
+			}
 			again := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
 			synctest.Wait()
 			if p := again.Transmissions(); len(p) != 1 || !p[0].Dup {

@@ -112,6 +112,9 @@ type Hello struct {
 	Certificate *x509.Certificate
 	Authority   *x509.Certificate // the client CA that vouches for Certificate
 	Remote      netip.AddrPort
+	// Lost reports whether the connection is known to be lost; nil = no. Connect asks
+	// when it has decided, which may have taken long.
+	Lost func() bool
 }
 
 // Grant is the result of a successful authentication.

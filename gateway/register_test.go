@@ -271,6 +271,26 @@ func TestABlockEndsARegistrationUnderWay(t *testing.T) {
 	})
 }
 
+// A connection that was lost during a slow decision does not close the one that serves.
+func TestALostConnectionTakesNoPlace(t *testing.T) {
+	for _, lost := range []bool{true, false} {
+		bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+			serving := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+			h := gateway.Hello{Client: "a", Lost: func() bool { return lost }}
+			s, _, err := g.Connect(t.Context(), h, gatewaytest.NewLink(gatewaytest.Options{}))
+			if errors.Is(err, gateway.ErrConnectionLost) != lost || (s == nil) != lost {
+				t.Errorf("lost %v: %v", lost, err)
+			}
+			if n := len(serving.Closes()); (n == 0) != lost {
+				t.Errorf("lost %v: the serving connection has %d closes", lost, n)
+			}
+			if s != nil {
+				s.Closed(gateway.ReasonConnectionLost)
+			}
+		})
+	}
+}
+
 func TestWhatIsResumed(t *testing.T) {
 	for name, tc := range map[string]struct {
 		log           gateway.LogID

@@ -3,9 +3,13 @@ package gateway
 import "time"
 
 // Standing is the place of a queued delivery at its client's live session: in the window,
-// or the reason why it is not. The zero Standing is that of an offline client.
+// or the reason why it is not. That of an offline client has MayHaveLeft at most.
 type Standing struct {
 	Live bool // the client has a session
+
+	// MayHaveLeft is set if only the last output of an ended connection can have carried the
+	// delivery: the link has not reported that.
+	MayHaveLeft bool
 
 	// In the window.
 	InWindow   bool
@@ -42,9 +46,9 @@ const ManyRetries = 6
 
 // Standing returns the place of a queued delivery, and brings d up to date with it.
 func (g *Gateway) Standing(d *Delivery) Standing {
-	s := g.hub.session(d.Client)
+	s, before := g.hub.triedBefore(d.Client, d.Seq)
 	if s == nil {
-		return Standing{}
+		return Standing{MayHaveLeft: before.seq != 0 && before.sentAt == 0}
 	}
 	st := s.standing(d)
 	st.Waking = !st.InWindow && g.sent.isWalking(d.Message)

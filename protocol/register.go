@@ -84,7 +84,8 @@ func (s *Session) Accept(now time.Time, a Registered) {
 // Refuse answers KindRegister: the client may not register. The session ends with
 // CLOSE and KindClosed. A client that repeats its REGISTER, as in v1, gets a
 // refusing REGISTER_ACK and may try again until the registration deadline, which has
-// stood still since the REGISTER. At any other time Refuse does nothing.
+// stood still since the REGISTER, but for maxDeciding in all at most. At any other time
+// Refuse does nothing.
 func (s *Session) Refuse(now time.Time, c Close) {
 	if s.state != deciding {
 		return
@@ -93,10 +94,16 @@ func (s *Session) Refuse(now time.Time, c Close) {
 		s.Close(now, c)
 		return
 	}
+	i := s.at(now)
 	s.state, s.id = awaiting, ""
-	s.answerBy, s.askedAt = s.answerBy.add(s.at(now).since(s.askedAt)), 0
-	s.write(message{kind: typeRegisterAck}) // 2#er
-	s.parseKept(now)
+	s.answerBy = min(s.answerBy.add(i.since(s.askedAt)), s.at(s.start).add(s.cfg.registerTime()+maxDeciding))
+	s.askedAt = 0
+	if i >= s.answerBy {
+		s.advanceRegister(now) // the next REGISTER may be here already
+	} else {
+		s.write(message{kind: typeRegisterAck}) // 2#er
+		s.parseKept(now)
+	}
 	s.afterChange(now)
 }
 

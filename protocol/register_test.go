@@ -59,6 +59,30 @@ func TestRegisterDeadlineContinuesAfterARefusal(t *testing.T) {
 	d.want("event closed 3003 register_timeout")
 }
 
+// A client that repeats its REGISTER at once does not keep the connection for ever,
+// whether it waits for each answer or has sent all of them before (SPEC §2.1).
+func TestRefusalsOfSlowDecisionsComeToAnEnd(t *testing.T) {
+	for name, ahead := range map[string]int{"waits": 0, "ahead": 1000} {
+		d := answerServer(t, nil, "")
+		if ahead > 0 {
+			d.recv(strings.Repeat(helloV1, ahead))
+		}
+		for d.s.state != closed && d.now.Sub(d.s.start) < time.Hour {
+			if ahead == 0 {
+				d.recv(helloV1)
+			}
+			d.advance(7 * time.Second)
+			d.refuse(Close{Code: CloseUnauthorized})
+		}
+		if lasted := d.now.Sub(d.s.start); lasted < time.Minute || lasted > 77*time.Second {
+			t.Errorf("%s: the connection lasted %v, want a minute of decisions and the register deadline", name, lasted)
+		}
+		if last := d.lines[len(d.lines)-1]; last != "event closed 3003 register_timeout" {
+			t.Errorf("%s: it ended with %s", name, last)
+		}
+	}
+}
+
 func TestInputWaitsForTheDecision(t *testing.T) {
 	d := answerServer(t, nil, "")
 	d.recv(helloText + "DATA 1 a\nDA")

@@ -53,6 +53,11 @@ const (
 	bodyOverhead   = 16 // id (≤ 10), code (1), rounded up: the part of a body besides the payload
 )
 
+// maxDeciding bounds the time by which decisions delay the registration deadline of a
+// connection (SPEC §2.1). Without it one connection could repeat a refused REGISTER for
+// ever, if decisions take long.
+const maxDeciding = time.Minute
+
 // The range of a negotiated heartbeat (SPEC §6).
 const (
 	MinHeartbeat = time.Second

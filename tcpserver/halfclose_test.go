@@ -1,11 +1,14 @@
 package tcpserver
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/longwire/longwire/gateway"
 )
 
 // A device that ends its direction, as nc -N does after its input, gets the
@@ -42,6 +45,55 @@ func TestADeviceThatHalfClosesGetsItsAnswers(t *testing.T) {
 					t.Errorf("heard %.60q, %v, want %.60q and the end", got, err, c.answers)
 				}
 				eventually(t, "the socket is closed", func() bool { return srv.Stats().Open == 0 })
+			})
+		})
+	}
+}
+
+// A connection that was reset while its registration is decided is known to be lost; one
+// that the device has half-closed is not, because the device still gets its answers.
+func TestAResetDuringTheDecisionIsKnown(t *testing.T) {
+	dial := map[string]func(t *testing.T, srv *Server, a *authority) net.Conn{
+		"plain": func(t *testing.T, srv *Server, a *authority) net.Conn { return call(t, srv).nc },
+		"TLS": func(t *testing.T, srv *Server, a *authority) net.Conn {
+			nc, err := tls.Dial("tcp", srv.Addr().String(), a.client())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return nc
+		},
+	}
+	for name, dial := range dial {
+		t.Run(name, func(t *testing.T) {
+			forEachDriver(t, func(t *testing.T, driver func(*Config)) {
+				a, gw := newAuthority(t), newRecorder()
+				asked, decide := make(chan func() bool), make(chan struct{})
+				gw.onConnect = func(h gateway.Hello) error {
+					asked <- h.Lost
+					<-decide
+					return gateway.ErrConnectionLost
+				}
+				srv := liveServer(t, gw.connect, driver, func(c *Config) { c.TLS = a.server() })
+				nc := dial(t, srv, a)
+				io.WriteString(nc, "REGISTER d\n")
+				lost := <-asked
+				if err := nc.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+					t.Fatal(err)
+				}
+				if lost() {
+					t.Error("a half-close counts as lost")
+				}
+				if u, ok := nc.(*tls.Conn); ok {
+					nc = u.NetConn()
+				}
+				nc.(*net.TCPConn).SetLinger(0)
+				nc.Close()
+				eventually(t, "the reset is known", lost)
+				close(decide)
+				eventually(t, "the socket is closed", func() bool { return srv.Stats().Open == 0 })
+				if n := srv.Stats().Refused["overloaded"]; n != 0 {
+					t.Errorf("%d registrations count as refused", n)
+				}
 			})
 		})
 	}

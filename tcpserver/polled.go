@@ -23,6 +23,7 @@ const (
 	canWrite                     // the socket accepts output again
 	hangUp                       // the device has ended its direction: after each read there may be another
 	urgent                       // the device has sent urgent data, and a read stops there: likewise
+	gone                         // the connection was reset: nothing goes either way any more
 	wantsRoom                    // conn.out waits for canWrite
 )
 
@@ -93,6 +94,8 @@ func (p *polled) read() *inbound {
 	}
 	return in
 }
+
+func (p *polled) reset() bool { return p.ready.Load()&gone != 0 }
 
 func (p *polled) mayWrite() bool { return p.out == nil || p.ready.Load()&canWrite != 0 }
 

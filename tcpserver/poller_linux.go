@@ -138,7 +138,7 @@ func readiness(events uint32) (bits uint32) {
 		bits |= canRead | hangUp
 	}
 	if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-		bits |= canRead | canWrite | hangUp
+		bits |= canRead | canWrite | hangUp | gone
 	}
 	return bits
 }

@@ -87,8 +87,8 @@ func TestReadiness(t *testing.T) {
 		unix.EPOLLIN | unix.EPOLLOUT: canRead | canWrite,
 		unix.EPOLLPRI:                canRead | urgent,
 		unix.EPOLLRDHUP:              canRead | hangUp,
-		unix.EPOLLHUP:                canRead | canWrite | hangUp,
-		unix.EPOLLERR:                canRead | canWrite | hangUp,
+		unix.EPOLLHUP:                canRead | canWrite | hangUp | gone,
+		unix.EPOLLERR:                canRead | canWrite | hangUp | gone,
 	} {
 		if got := readiness(events); got != want {
 			t.Errorf("readiness(%#x) = %b, want %b", events, got, want)

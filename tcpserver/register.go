@@ -21,6 +21,12 @@ func (c *conn) register(r *protocol.Register) {
 	}
 	hello := c.hello(r)
 	gw, welcome, err := c.srv.connect(c.srv.callContext(), hello, c)
+	if errors.Is(err, gateway.ErrConnectionLost) {
+		c.mu.Lock()
+		c.lostLocked(time.Now())
+		c.mu.Unlock()
+		return
+	}
 	if err != nil {
 		c.refuse(r, err)
 		return
@@ -50,7 +56,16 @@ func (c *conn) hello(r *protocol.Register) gateway.Hello {
 		Transport:   transport,
 		Certificate: certificate,
 		Authority:   authority,
+
+		Lost: c.lost,
 	}
+}
+
+// lost reports whether the connection is known to be lost.
+func (c *conn) lost() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.life != open || c.tr.reset()
 }
 
 // peerLocked returns the device's transport, the certificate that it has proven to

@@ -19,6 +19,8 @@ type rawWrite struct{}
 
 func (w *rawWrite) init() {}
 
+func (s *stream) reset() bool { return false }
+
 func (s *stream) write(*outbound) (n int, err error) { return 0, nil }
 
 func (s *stream) writeSome(o *outbound) (n int, err error) { return s.writeBlocking(o) }

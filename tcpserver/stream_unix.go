@@ -5,7 +5,10 @@ package tcpserver
 import (
 	"io"
 	"net"
+	"runtime"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // rawConnOf returns nc's descriptor for reads and writes that do not block, nil if
@@ -98,6 +101,29 @@ func (w *rawWrite) try(fd uintptr) bool {
 		}
 		return true
 	}
+}
+
+func (s *stream) reset() (reset bool) {
+	raw := s.raw
+	if _, u := overSocket(s.nc); u != nil {
+		raw = u.raw
+	}
+	if raw != nil {
+		_ = raw.Control(func(fd uintptr) { reset = wasReset(fd) }) // closed by this server is no reset
+	}
+	return reset
+}
+
+// wasReset looks without taking anything. Elsewhere than on Linux a hang-up may be a
+// half-close.
+func wasReset(fd uintptr) bool {
+	look := [1]unix.PollFd{{Fd: int32(fd)}}
+	bits := int16(unix.POLLERR)
+	if runtime.GOOS == "linux" {
+		bits |= unix.POLLHUP
+	}
+	n, err := unix.Poll(look[:], 0)
+	return err == nil && n > 0 && look[0].Revents&bits != 0
 }
 
 func (s *stream) write(o *outbound) (n int, err error) {

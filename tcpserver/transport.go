@@ -26,6 +26,9 @@ type transport interface {
 	// read returns the oldest input that no turn has taken, nil for none.
 	read() *inbound
 
+	// reset reports whether the connection is known to be reset, without a read.
+	reset() bool
+
 	// mayWrite reports whether write may be called.
 	mayWrite() bool
 	// write gives the socket as much of o as it takes at once.
@@ -51,6 +54,7 @@ func (unstarted) retryIO()                           {}
 func (unstarted) pause()                             {}
 func (unstarted) listening() bool                    { return true }
 func (unstarted) read() *inbound                     { return nil }
+func (unstarted) reset() bool                        { return false }
 func (unstarted) mayWrite() bool                     { return false }
 func (unstarted) write(*outbound) (n int, err error) { return 0, nil }
 func (unstarted) finish(*outbound, time.Time)        {}

@@ -3,10 +3,12 @@ package test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -66,6 +68,22 @@ func TestExampleReceivers(t *testing.T) {
 			if n := strings.Count(r.output(), "message.received meter"); n != 1 {
 				t.Errorf("the event is printed %d times", n)
 			}
+			// A stranger whose request breaks off, or does not end, harms only itself.
+			for _, length := range []int{1 << 10, 1 << 30} {
+				c, err := net.Dial("tcp", addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.SetDeadline(time.Now().Add(20 * time.Second))
+				fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", length)
+				if _, err := c.Write(make([]byte, min(length/2, 3<<19))); err == nil && length > 1<<20 {
+					if _, err := c.Read(make([]byte, 100)); errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Error("the receiver goes on reading a body without an end")
+					}
+				}
+				c.(*net.TCPConn).SetLinger(0)
+				c.Close()
+			}
 			for _, signature := range []string{"", "v1,", "v1,AAAA", "v2,AAAA v1,"} {
 				req, err := http.NewRequest("POST", "http://"+addr+"/", strings.NewReader(`{"id":"evt_1","type":"message.received","data":{}}`))
 				if err != nil {
@@ -76,7 +94,7 @@ func TestExampleReceivers(t *testing.T) {
 				req.Header.Set("webhook-signature", signature)
 				res, err := s.http.Do(req)
 				if err != nil {
-					t.Fatal(err)
+					t.Fatalf("%v\n%s", err, r.output())
 				}
 				res.Body.Close()
 				if res.StatusCode != http.StatusUnauthorized {

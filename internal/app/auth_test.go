@@ -416,6 +416,37 @@ func TestHookOfTheProcess(t *testing.T) {
 	}
 }
 
+// A connection that broke while the hook decided does not close the one that serves.
+func TestABrokenConnectionTakesNoIDFromALiveOne(t *testing.T) {
+	asked, decide := make(chan struct{}), make(chan struct{})
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var q deviceauth.Question
+		if json.NewDecoder(r.Body).Decode(&q) == nil && q.Token == "slow" {
+			close(asked)
+			<-decide
+		}
+		io.WriteString(w, `{"allow":true}`)
+	}))
+	defer hook.Close()
+	cfg := testConfig(t.TempDir())
+	cfg.Auth.DeviceHookURL = hook.URL
+	cfg.TCP.Driver = "portable" // it looks at the socket itself
+	a := start(t, cfg)
+	defer a.Stop(t.Context())
+	live := wantAnswer(t, a, nil, "REGISTERED", "m", "fast")
+	broken := dial(t, a, nil)
+	broken.say("REGISTER m slow\n")
+	<-asked
+	broken.nc.(*net.TCPConn).SetLinger(0)
+	broken.nc.Close()
+	close(decide)
+	waitFor(t, func() bool { return a.tcp.Stats().Open == 1 })
+	live.say("PING\n")
+	if heard := live.hear(); heard != "PONG" && heard != "PONG\n" {
+		t.Errorf("the live connection hears %q, want PONG", heard)
+	}
+}
+
 func TestStartIsRefusedWithoutTheTokenFile(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	cfg.Auth.DeviceTokensFile = filepath.Join(t.TempDir(), "nowhere")

@@ -332,6 +332,22 @@ var situations = []situation{
 		s.message(id)
 	}},
 
+	{name: "a sensor got it with the last output of its connection", code: why.ClientOffline, begin: func(s *scene) {
+		id := s.push("truck-1", "open")
+		sensor, err := net.Dial("tcp", s.app.tcp.Addr().String())
+		if err != nil {
+			s.Fatal(err)
+		}
+		defer sensor.Close()
+		io.WriteString(sensor, "REGISTER truck-1\nDATA 1 21.5\n")
+		sensor.(*net.TCPConn).CloseWrite()
+		if got, err := io.ReadAll(sensor); err != nil || !strings.Contains(string(got), " open\n") {
+			s.Fatalf("%v: the sensor got %q, want the message", err, got)
+		}
+		s.offline("truck-1")
+		s.message(id)
+	}},
+
 	// It has left for the device.
 	{name: "the device has it", code: why.SentNotAcked, begin: func(s *scene) {
 		d := s.text("truck-1")

@@ -73,6 +73,9 @@ func (q *Delivery) away(f *Facts) (Code, string) {
 		return SentThenOffline, fmt.Sprintf("it was sent to %s %s, and not acked before the connection ended; %s %s; it is sent again when %s is back",
 			id, timesAt(q.Delivery.Attempts, q.Delivery.SentAt), id, since, id)
 	}
+	if q.Standing.MayHaveLeft {
+		since += "; the last output of its connection may have carried the message, which is sent again when it is back"
+	}
 	return ClientOffline, fmt.Sprintf("%s %s", id, since)
 }
 

@@ -66,7 +66,7 @@ func History(q *Delivery, v *Verdict) []Line {
 		}
 		lines = append(lines, line)
 	}
-	if q.sendsUnknown() {
+	if q.sendsUnknown() || q.Standing.MayHaveLeft {
 		lines = append(lines, Line{Code: LineUnknown, What: "whether it was sent before is not known any more"})
 	}
 	if d.State.Final() {
