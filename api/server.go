@@ -41,9 +41,6 @@ type server struct {
 	traces   traces
 }
 
-// New returns the HTTP API. It owns no goroutine beyond those of its requests.
-func New(cfg Config) http.Handler { return newServer(cfg).handler() }
-
 func (s *server) handler() http.Handler { return s.observe(s.checkOrigin(s.routes())) }
 
 func newServer(cfg Config) *server {
