@@ -114,6 +114,11 @@ func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 			return err
 		}
 	}
+	if e.noQuery {
+		if err := queryOf(r).done(); err != nil {
+			return err
+		}
+	}
 	return e.handler(x, r)
 }
 
