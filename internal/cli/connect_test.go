@@ -167,6 +167,30 @@ func TestAskedAfterReconnect(t *testing.T) {
 	<-code
 }
 
+// A message that a person has not answered is one to be sent again when the device comes
+// back.
+func TestUnansweredMessagesAreAskedForAgain(t *testing.T) {
+	p, err := startDevicePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	keyboard, typing := io.Pipe()
+	defer typing.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	out, errs := newScreen(), newScreen()
+	code := make(chan int)
+	go func() {
+		code <- Main(ctx, Program{In: keyboard, Out: out, Err: errs, Env: []string{}},
+			[]string{"connect", "--addr", p.listener.Addr().String(), "--id", "cut-off", "--ack", "manual"})
+	}()
+	out.await(t, `received +2  bye`)
+	io.WriteString(typing, "ack 2\n")
+	out.await(t, `asked +1  send\n(?s:.*)asked +2  ok`)
+	cancel()
+	<-code
+}
+
 // dialing returns a device that connects by dial.
 func dialing(t *testing.T, id string, dial func(context.Context, string) (net.Conn, error)) *device {
 	t.Helper()

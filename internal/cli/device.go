@@ -110,6 +110,7 @@ func (d *device) run(ctx context.Context) error {
 }
 
 func (d *device) disconnected(_ protocol.Close, retry time.Duration) {
+	d.forgetPending()
 	if !d.reconnect {
 		d.failed = d.lost
 		d.stop()
@@ -152,7 +153,6 @@ func (d *device) trace(s sdk.Step) {
 		d.note("ignored", "", closeText(s.Close))
 	case protocol.KindClosed:
 		d.lost = errors.New("disconnected: " + closeText(s.Close))
-		d.forgetPending()
 		kind := "closed"
 		if d.ctx.Err() != nil {
 			kind = "left"
