@@ -84,11 +84,9 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 		return writeJSON(w, http.StatusOK, out)
 	}
 	return writeJSON(w, http.StatusOK, struct {
-		Items      []narrowed[Client] `json:"items"`
-		NextCursor string             `json:"next_cursor,omitempty"`
-		PrevCursor string             `json:"prev_cursor,omitempty"`
-		Now        string             `json:"now"`
-	}{narrowAll(out.Items, fields), out.NextCursor, out.PrevCursor, out.Now})
+		Items []narrowed[Client] `json:"items"` // hides that of the page
+		ClientPage
+	}{narrowAll(out.Items, fields), out})
 }
 
 // onlyIDs checks a look-up by id. Status is the only filter that may narrow it.

@@ -115,11 +115,8 @@ var presence = map[string]gateway.ClientStatus{
 //	@x-scope		"clients:read"
 //	@Router			/v1/clients/{id} [get]
 func (s *server) getClient(w http.ResponseWriter, r *http.Request) error {
-	id, err := clientInPath(r)
+	id, err := onlyClient(r, "id")
 	if err != nil {
-		return err
-	}
-	if err := queryOf(r).done(); err != nil {
 		return err
 	}
 	c, err := viewOf(w).Client(id)
@@ -185,11 +182,8 @@ func (s *server) createClient(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id} [patch]
 func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
-	id, err := clientInPath(r)
+	id, err := onlyClient(r, "id")
 	if err != nil {
-		return err
-	}
-	if err := queryOf(r).done(); err != nil {
 		return err
 	}
 	if t := mediaType(r); t != "application/json" && t != "application/merge-patch+json" {

@@ -55,7 +55,7 @@ const defaultTrace = 10 * time.Minute
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id}/trace [post]
 func (s *server) startTrace(w http.ResponseWriter, r *http.Request) error {
-	id, err := clientInPath(r)
+	id, err := onlyClient(r, "id")
 	if err != nil {
 		return err
 	}
@@ -108,11 +108,8 @@ func timelineOff() error {
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id}/trace [delete]
 func (s *server) endTrace(w http.ResponseWriter, r *http.Request) error {
-	id, err := clientInPath(r)
+	id, err := onlyClient(r, "id")
 	if err != nil {
-		return err
-	}
-	if err := queryOf(r).done(); err != nil {
 		return err
 	}
 	if err := viewOf(w).EndTrace(s.cfg.Timeline, id); err != nil {
@@ -136,9 +133,6 @@ func (s *server) endTrace(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"clients:read"
 //	@Router			/v1/traces [get]
 func (s *server) listTraces(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	list := TraceList{Items: []Trace{}, Now: s.now()}
 	if s.cfg.Timeline != nil {
 		all, err := viewOf(w).Traces(s.cfg.Timeline)

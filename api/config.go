@@ -172,7 +172,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// NewServer returns an HTTP server with the limits that the handler of New
+// NewServer returns an HTTP server with the limits that the handler of the API
 // expects: header size and time, body time, and an answer time above MaxWait.
 // Streams set a deadline for each write. The deadline of a body ends when the body
 // has been read, so a wait may be longer.

@@ -78,9 +78,6 @@ func consumerView(st *consumer.Status) Consumer {
 //	@x-scope		"events:read"
 //	@Router			/v1/consumers [get]
 func (s *server) listConsumers(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	list := ConsumerList{Items: []Consumer{}}
 	if s.cfg.Consumers != nil {
 		for _, st := range s.cfg.Consumers.List(viewOf(w).Key().Limit) {
@@ -148,9 +145,6 @@ func (s *server) putConsumer(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope	"events:read"
 //	@Router		/v1/consumers/{name} [get]
 func (s *server) getConsumer(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	name := pathParam(r, "name")
 	st, err := consumer.Status{}, consumer.ErrNotFound
 	if s.cfg.Consumers != nil {
@@ -173,9 +167,6 @@ func (s *server) getConsumer(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"events:read"
 //	@Router			/v1/consumers/{name} [delete]
 func (s *server) deleteConsumer(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	name, view := pathParam(r, "name"), viewOf(w)
 	err := consumer.ErrNotFound
 	if s.cfg.Consumers != nil {

@@ -17,12 +17,9 @@ import (
 // reference to them.
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// bodyOf reads a request without parameters whose body is a JSON object, into v, as
-// decodeJSON does. The error for another media type shows example.
+// bodyOf reads a request's body, a JSON object, into v, as decodeJSON does. The error for
+// another media type shows example.
 func (s *server) bodyOf(w http.ResponseWriter, r *http.Request, example string, v any) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	if err := wantJSON(r, example); err != nil {
 		return err
 	}

@@ -57,7 +57,10 @@ func (s *Server) Drain(ctx context.Context) DrainReport {
 	s.BeginDrain()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	pause(ctx, time.Until(s.api.drain.bodyDeadline().Add(drainGrace-drainBody)))
+	select {
+	case <-time.After(time.Until(s.api.drain.bodyDeadline().Add(drainGrace - drainBody))):
+	case <-ctx.Done():
+	}
 	ended := make(chan struct{})
 	go func() { // stops when all connections have ended, at the latest with ctx
 		defer close(ended)
@@ -77,12 +80,6 @@ func (s *Server) Drain(ctx context.Context) DrainReport {
 	s.api.traces.flush()
 	d := &s.api.drain
 	return DrainReport{Answered: max(0, d.met-left), Refused: int(d.refused.Load()), CutOff: left}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	<-ctx.Done()
 }
 
 // draining is the state of a drain and the requests that it wakes.

@@ -141,9 +141,6 @@ func (b *beginning) lenient() bool { return b.after.seq == 0 }
 //	@x-scope		"events:read"
 //	@Router			/v1/events/{id} [get]
 func (s *server) getEvent(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	view := viewOf(w)
 	form := s.eventForm(view)
 	id := pathParam(r, "id")

@@ -41,9 +41,6 @@ const maxChecked = 200
 //	@x-scope		"any"
 //	@Router			/v1/findings [get]
 func (s *server) listFindings(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	view := viewOf(w)
 	key := view.Key()
 	caller := findings.Caller{Owner: key.Limit.Owner(), Allows: func(scope string) bool {

@@ -351,3 +351,6 @@ func newRecorder() *httptest.ResponseRecorder { return httptest.NewRecorder() }
 type readCloser struct{ io.Reader }
 
 func (readCloser) Close() error { return nil }
+
+// New returns the HTTP API without a server around it.
+func New(cfg Config) http.Handler { return newServer(cfg).handler() }

@@ -167,9 +167,6 @@ func (b *KeyCreate) spec(now time.Time) (apikey.Spec, error) {
 //	@x-scope	"admin"
 //	@Router		/v1/keys/{id} [get]
 func (s *server) getKey(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	id := pathParam(r, "id")
 	key, err := s.keyset.Get(id)
 	if err != nil {
@@ -190,9 +187,6 @@ func (s *server) getKey(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"admin"
 //	@Router			/v1/keys/{id} [delete]
 func (s *server) revokeKey(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	id := pathParam(r, "id")
 	err := keyProblem(s.keyset.Revoke(id), id)
 	viewOf(w).Record(audit.RevokeKey, id, err)

@@ -32,10 +32,9 @@ func writeMessages(w http.ResponseWriter, r *http.Request, page *MessagePage, fi
 		return writeJSON(w, http.StatusOK, page)
 	}
 	return writeJSON(w, http.StatusOK, struct {
-		Items      []narrowed[Message] `json:"items"`
-		NextCursor string              `json:"next_cursor,omitempty"`
-		Now        string              `json:"now"`
-	}{narrowAll(page.Items, fields), page.NextCursor, page.Now})
+		Items []narrowed[Message] `json:"items"` // hides that of the page
+		*MessagePage
+	}{narrowAll(page.Items, fields), page})
 }
 
 // messageID takes the id of a message, known or not; "" when absent.

@@ -282,9 +282,6 @@ func (s *server) awaited(w http.ResponseWriter, r *http.Request, wait waiting) (
 //	@x-scope		"messages:write"
 //	@Router			/v1/messages/{id} [delete]
 func (s *server) cancelMessage(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	id := messageInPath(r)
 	m, err := viewOf(w).Cancel(id)
 	if err != nil {

@@ -43,9 +43,6 @@ var payloadTypes = map[string]struct{ media, ending string }{
 //	@x-scope		"messages:read"
 //	@Router			/v1/messages/{id}/payload [get]
 func (s *server) messagePayload(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	m, err := viewOf(w).Message(messageInPath(r))
 	if err != nil {
 		return err
@@ -73,9 +70,6 @@ func (s *server) messagePayload(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"messages:read"
 //	@Router			/v1/uplinks/{seq}/payload [get]
 func (s *server) uplinkPayload(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	seq, err := strconv.ParseUint(pathParam(r, "seq"), 10, 64)
 	if err != nil {
 		return problem.BadParameter("seq", "is the sequence of an uplink")

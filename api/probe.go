@@ -27,11 +27,8 @@ type Probe struct {
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id}/probe [post]
 func (s *server) probeClient(w http.ResponseWriter, r *http.Request) error {
-	id, err := clientInPath(r)
+	id, err := onlyClient(r, "id")
 	if err != nil {
-		return err
-	}
-	if err := queryOf(r).done(); err != nil {
 		return err
 	}
 	p, err := viewOf(w).Probe(r.Context(), id)

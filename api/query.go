@@ -240,6 +240,15 @@ func clientParam(r *http.Request, name string) (gateway.ClientID, error) {
 	return "", problem.BadParameter(name, "is "+gateway.NotClientID)
 }
 
+// onlyClient is clientParam for a call without parameters.
+func onlyClient(r *http.Request, name string) (gateway.ClientID, error) {
+	id, err := clientParam(r, name)
+	if err != nil {
+		return "", err
+	}
+	return id, queryOf(r).done()
+}
+
 func messageInPath(r *http.Request) gateway.MessageID {
 	return gateway.MessageID(pathParam(r, "id"))
 }

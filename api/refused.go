@@ -123,11 +123,8 @@ func (s *server) listRefused(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"devices:write"
 //	@Router			/v1/refused/{client} [delete]
 func (s *server) dismissRefused(w http.ResponseWriter, r *http.Request) error {
-	id, err := clientParam(r, "client")
+	id, err := onlyClient(r, "client")
 	if err != nil {
-		return err
-	}
-	if err := queryOf(r).done(); err != nil {
 		return err
 	}
 	mine, err := viewOf(w).Inside(id)

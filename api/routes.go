@@ -17,7 +17,7 @@ const public apikey.Scope = 1 << 15
 const anyKey apikey.Scope = 1 << 14
 
 // endpoint is one row of the routing table. need is the scope that a caller's key
-// must have; New panics on a row without one. head adds HEAD to a GET. stream marks
+// must have; register panics on a row without one. head adds HEAD to a GET. stream marks
 // a body that is read line by line. fails are the problems of the handler, in
 // addition to those of every call.
 type endpoint struct {
@@ -28,6 +28,7 @@ type endpoint struct {
 	head    bool
 	stream  bool
 	noBody  bool // the handler takes no body although the method may have one
+	noQuery bool // the handler takes no parameters, and a request with one is refused
 	fails   []problem.Kind
 }
 
@@ -111,7 +112,7 @@ func (s *server) endpoints() []endpoint {
 		{method: "DELETE", pattern: "/v1/clients", need: apikey.ClientsWrite, handler: s.forgetClients, fails: []problem.Kind{ofStore, ofLimits}},
 		{method: "GET", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.getClient, fails: []problem.Kind{ofStore, ofClient}},
 		{method: "HEAD", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.headClient, fails: []problem.Kind{ofStore, ofClient}},
-		{method: "POST", pattern: "/v1/clients", need: apikey.ClientsWrite, handler: s.createClient, fails: []problem.Kind{ofStore, problem.Kind(gateway.CodeClientExists), problem.Kind(gateway.CodeTooManyClients), problem.Kind(gateway.CodeEventsFull), ofLimits}},
+		{method: "POST", pattern: "/v1/clients", need: apikey.ClientsWrite, handler: s.createClient, noQuery: true, fails: []problem.Kind{ofStore, problem.Kind(gateway.CodeClientExists), problem.Kind(gateway.CodeTooManyClients), problem.Kind(gateway.CodeEventsFull), ofLimits}},
 		{method: "PATCH", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.patchClient, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeEventsFull), ofLimits}},
 		{method: "DELETE", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.disconnectClient, fails: []problem.Kind{ofStore, ofClient, ofLimits}},
 		{method: "POST", pattern: "/v1/clients/{id}/probe", need: apikey.ClientsWrite, handler: s.probeClient, noBody: true, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeTooManyProbes)}},
@@ -122,7 +123,7 @@ func (s *server) endpoints() []endpoint {
 		{method: "GET", pattern: "/v1/clients/{id}/timeline", need: apikey.EventsRead, handler: s.timeline, fails: []problem.Kind{ofStore, ofClient, problem.NotAcceptable, problem.TimelineOff}},
 		{method: "POST", pattern: "/v1/clients/{id}/trace", need: apikey.ClientsWrite, handler: s.startTrace, fails: []problem.Kind{ofStore, ofClient, problem.TimelineOff, problem.TooManyTraces}},
 		{method: "DELETE", pattern: "/v1/clients/{id}/trace", need: apikey.ClientsWrite, handler: s.endTrace, fails: []problem.Kind{ofStore, ofClient, problem.TimelineOff}},
-		{method: "GET", pattern: "/v1/traces", need: apikey.ClientsRead, handler: s.listTraces, head: true, fails: []problem.Kind{ofStore}},
+		{method: "GET", pattern: "/v1/traces", need: apikey.ClientsRead, handler: s.listTraces, noQuery: true, head: true, fails: []problem.Kind{ofStore}},
 
 		{method: "GET", pattern: "/v1/clients/{id}/tokens", need: apikey.DevicesWrite, handler: s.listTokens, head: true, fails: ofTokens},
 		{method: "POST", pattern: "/v1/clients/{id}/tokens", need: apikey.DevicesWrite, handler: s.createToken, fails: slices.Concat(ofTokens, []problem.Kind{ofLimits, problem.TokenNotFound, problem.TooManyTokens})},
@@ -135,53 +136,53 @@ func (s *server) endpoints() []endpoint {
 		{method: "POST", pattern: "/v1/messages", need: apikey.MessagesWrite, handler: s.pushMany, fails: ofPushMany},
 		{method: "POST", pattern: "/v1/messages/bulk", need: apikey.MessagesWrite, handler: s.bulk, stream: true},
 		{method: "GET", pattern: "/v1/messages/{id}", need: apikey.MessagesRead, handler: s.getMessage, head: true, fails: ofMessage},
-		{method: "DELETE", pattern: "/v1/messages/{id}", need: apikey.MessagesWrite, handler: s.cancelMessage, fails: slices.Concat(ofMessage, []problem.Kind{problem.Kind(gateway.CodeAlreadyFinal), ofLimits})},
-		{method: "GET", pattern: "/v1/messages/{id}/payload", need: apikey.MessagesRead, handler: s.messagePayload, head: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.RangeNotSatisfiable, problem.PreconditionFailed})},
+		{method: "DELETE", pattern: "/v1/messages/{id}", need: apikey.MessagesWrite, handler: s.cancelMessage, noQuery: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.Kind(gateway.CodeAlreadyFinal), ofLimits})},
+		{method: "GET", pattern: "/v1/messages/{id}/payload", need: apikey.MessagesRead, handler: s.messagePayload, noQuery: true, head: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.RangeNotSatisfiable, problem.PreconditionFailed})},
 		{method: "GET", pattern: "/v1/messages/{id}/deliveries", need: apikey.MessagesRead, handler: s.listDeliveries, head: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.InvalidCursor})},
 		{method: "GET", pattern: "/v1/messages/{id}/deliveries/{client}", need: apikey.MessagesRead, handler: s.getDelivery, head: true, fails: slices.Concat(ofMessage, []problem.Kind{ofClient})},
 		{method: "GET", pattern: "/v1/messages/{id}/why", need: apikey.MessagesRead, handler: s.whyMessage, head: true, fails: slices.Concat(ofMessage, []problem.Kind{ofClient})},
 		{method: "DELETE", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.cancelQueue, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeMessageNotFound)}},
 
 		{method: "GET", pattern: "/v1/uplinks", need: apikey.MessagesRead, handler: s.listUplinks, head: true, fails: []problem.Kind{ofStore}},
-		{method: "GET", pattern: "/v1/uplinks/{seq}/payload", need: apikey.MessagesRead, handler: s.uplinkPayload, head: true, fails: []problem.Kind{ofStore, problem.UplinkNotFound, problem.RangeNotSatisfiable, problem.PreconditionFailed}},
+		{method: "GET", pattern: "/v1/uplinks/{seq}/payload", need: apikey.MessagesRead, handler: s.uplinkPayload, noQuery: true, head: true, fails: []problem.Kind{ofStore, problem.UplinkNotFound, problem.RangeNotSatisfiable, problem.PreconditionFailed}},
 		{method: "GET", pattern: "/v1/events", need: apikey.EventsRead, handler: s.events, fails: []problem.Kind{problem.NotAcceptable, ofStore}},
-		{method: "GET", pattern: "/v1/events/{id}", need: apikey.EventsRead, handler: s.getEvent, head: true, fails: []problem.Kind{problem.EventNotFound, ofStore}},
+		{method: "GET", pattern: "/v1/events/{id}", need: apikey.EventsRead, handler: s.getEvent, noQuery: true, head: true, fails: []problem.Kind{problem.EventNotFound, ofStore}},
 
-		{method: "GET", pattern: "/v1/webhooks", need: apikey.WebhooksRead, handler: s.listWebhooks, head: true},
-		{method: "POST", pattern: "/v1/webhooks", need: apikey.WebhooksWrite, handler: s.createWebhook, fails: []problem.Kind{ofStore, problem.TooManyWebhooks}},
-		{method: "GET", pattern: "/v1/webhooks/{id}", need: apikey.WebhooksRead, handler: s.getWebhook, head: true, fails: ofWebhookRead},
-		{method: "PATCH", pattern: "/v1/webhooks/{id}", need: apikey.WebhooksWrite, handler: s.patchWebhook, fails: ofWebhook},
-		{method: "DELETE", pattern: "/v1/webhooks/{id}", need: apikey.WebhooksWrite, handler: s.deleteWebhook, fails: ofWebhook},
-		{method: "GET", pattern: "/v1/webhooks/{id}/attempts", need: apikey.WebhooksRead, handler: s.webhookAttempts, head: true, fails: ofWebhookRead},
+		{method: "GET", pattern: "/v1/webhooks", need: apikey.WebhooksRead, handler: s.listWebhooks, noQuery: true, head: true},
+		{method: "POST", pattern: "/v1/webhooks", need: apikey.WebhooksWrite, handler: s.createWebhook, noQuery: true, fails: []problem.Kind{ofStore, problem.TooManyWebhooks}},
+		{method: "GET", pattern: "/v1/webhooks/{id}", need: apikey.WebhooksRead, handler: s.getWebhook, noQuery: true, head: true, fails: ofWebhookRead},
+		{method: "PATCH", pattern: "/v1/webhooks/{id}", need: apikey.WebhooksWrite, handler: s.patchWebhook, noQuery: true, fails: ofWebhook},
+		{method: "DELETE", pattern: "/v1/webhooks/{id}", need: apikey.WebhooksWrite, handler: s.deleteWebhook, noQuery: true, fails: ofWebhook},
+		{method: "GET", pattern: "/v1/webhooks/{id}/attempts", need: apikey.WebhooksRead, handler: s.webhookAttempts, noQuery: true, head: true, fails: ofWebhookRead},
 		{method: "GET", pattern: "/v1/webhooks/{id}/dead", need: apikey.WebhooksRead, handler: s.deadLetters, head: true, fails: ofWebhook},
-		{method: "POST", pattern: "/v1/webhooks/{id}/dead/redeliver", need: apikey.WebhooksWrite, handler: s.redeliver, noBody: true, fails: ofWebhook},
-		{method: "POST", pattern: "/v1/webhooks/{id}/replay", need: apikey.WebhooksWrite, handler: s.replayWebhook, fails: slices.Concat(ofWebhook, []problem.Kind{problem.ReplayUnderWay})},
-		{method: "POST", pattern: "/v1/webhooks/{id}/rotate", need: apikey.WebhooksWrite, handler: s.rotateWebhook, noBody: true, fails: ofWebhook},
-		{method: "POST", pattern: "/v1/webhooks/{id}/test", need: apikey.WebhooksWrite, handler: s.testWebhook, noBody: true, fails: ofWebhookRead},
+		{method: "POST", pattern: "/v1/webhooks/{id}/dead/redeliver", need: apikey.WebhooksWrite, handler: s.redeliver, noQuery: true, noBody: true, fails: ofWebhook},
+		{method: "POST", pattern: "/v1/webhooks/{id}/replay", need: apikey.WebhooksWrite, handler: s.replayWebhook, noQuery: true, fails: slices.Concat(ofWebhook, []problem.Kind{problem.ReplayUnderWay})},
+		{method: "POST", pattern: "/v1/webhooks/{id}/rotate", need: apikey.WebhooksWrite, handler: s.rotateWebhook, noQuery: true, noBody: true, fails: ofWebhook},
+		{method: "POST", pattern: "/v1/webhooks/{id}/test", need: apikey.WebhooksWrite, handler: s.testWebhook, noQuery: true, noBody: true, fails: ofWebhookRead},
 
-		{method: "GET", pattern: "/v1/consumers", need: apikey.EventsRead, handler: s.listConsumers, head: true},
-		{method: "GET", pattern: "/v1/consumers/{name}", need: apikey.EventsRead, handler: s.getConsumer, head: true, fails: ofConsumer},
-		{method: "PUT", pattern: "/v1/consumers/{name}", need: apikey.EventsRead, handler: s.putConsumer, fails: []problem.Kind{ofStore, problem.TooManyConsumers}},
-		{method: "DELETE", pattern: "/v1/consumers/{name}", need: apikey.EventsRead, handler: s.deleteConsumer, fails: slices.Concat(ofConsumer, []problem.Kind{ofStore})},
+		{method: "GET", pattern: "/v1/consumers", need: apikey.EventsRead, handler: s.listConsumers, noQuery: true, head: true},
+		{method: "GET", pattern: "/v1/consumers/{name}", need: apikey.EventsRead, handler: s.getConsumer, noQuery: true, head: true, fails: ofConsumer},
+		{method: "PUT", pattern: "/v1/consumers/{name}", need: apikey.EventsRead, handler: s.putConsumer, noQuery: true, fails: []problem.Kind{ofStore, problem.TooManyConsumers}},
+		{method: "DELETE", pattern: "/v1/consumers/{name}", need: apikey.EventsRead, handler: s.deleteConsumer, noQuery: true, fails: slices.Concat(ofConsumer, []problem.Kind{ofStore})},
 		{method: "GET", pattern: "/v1/consumers/{name}/events", need: apikey.EventsRead, handler: s.pullEvents, fails: slices.Concat(ofConsumer, []problem.Kind{ofStore, problem.LeaseHeld})},
-		{method: "POST", pattern: "/v1/consumers/{name}/ack", need: apikey.EventsRead, handler: s.ackEvents, fails: slices.Concat(ofConsumer, []problem.Kind{ofStore, problem.LeaseHeld})},
+		{method: "POST", pattern: "/v1/consumers/{name}/ack", need: apikey.EventsRead, handler: s.ackEvents, noQuery: true, fails: slices.Concat(ofConsumer, []problem.Kind{ofStore, problem.LeaseHeld})},
 
-		{method: "GET", pattern: "/v1/session", need: anyKey, handler: s.getSession, head: true},
-		{method: "POST", pattern: "/v1/session", need: anyKey, handler: s.openSession, noBody: true},
-		{method: "DELETE", pattern: "/v1/session", need: anyKey, handler: s.closeSession},
+		{method: "GET", pattern: "/v1/session", need: anyKey, handler: s.getSession, noQuery: true, head: true},
+		{method: "POST", pattern: "/v1/session", need: anyKey, handler: s.openSession, noQuery: true, noBody: true},
+		{method: "DELETE", pattern: "/v1/session", need: anyKey, handler: s.closeSession, noQuery: true},
 
 		{method: "GET", pattern: "/v1/keys", need: apikey.Admin, handler: s.listKeys, head: true, fails: []problem.Kind{problem.InvalidCursor}},
-		{method: "POST", pattern: "/v1/keys", need: apikey.Admin, handler: s.createKey, fails: []problem.Kind{ofStore, problem.TooManyKeys}},
-		{method: "GET", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.getKey, head: true, fails: []problem.Kind{problem.KeyNotFound}},
-		{method: "DELETE", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.revokeKey, fails: []problem.Kind{ofStore, problem.KeyNotFound}},
+		{method: "POST", pattern: "/v1/keys", need: apikey.Admin, handler: s.createKey, noQuery: true, fails: []problem.Kind{ofStore, problem.TooManyKeys}},
+		{method: "GET", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.getKey, noQuery: true, head: true, fails: []problem.Kind{problem.KeyNotFound}},
+		{method: "DELETE", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.revokeKey, noQuery: true, fails: []problem.Kind{ofStore, problem.KeyNotFound}},
 
-		{method: "GET", pattern: "/v1/simulator", need: apikey.Admin, handler: s.getSimulator, head: true, fails: []problem.Kind{problem.SimulatorOff}},
-		{method: "PUT", pattern: "/v1/simulator", need: apikey.Admin, handler: s.putSimulator, fails: []problem.Kind{problem.SimulatorOff, ofStore, problem.Kind(gateway.CodeClientExists)}},
-		{method: "DELETE", pattern: "/v1/simulator", need: apikey.Admin, handler: s.deleteSimulator, fails: []problem.Kind{problem.SimulatorOff, ofStore}},
+		{method: "GET", pattern: "/v1/simulator", need: apikey.Admin, handler: s.getSimulator, noQuery: true, head: true, fails: []problem.Kind{problem.SimulatorOff}},
+		{method: "PUT", pattern: "/v1/simulator", need: apikey.Admin, handler: s.putSimulator, noQuery: true, fails: []problem.Kind{problem.SimulatorOff, ofStore, problem.Kind(gateway.CodeClientExists)}},
+		{method: "DELETE", pattern: "/v1/simulator", need: apikey.Admin, handler: s.deleteSimulator, noQuery: true, fails: []problem.Kind{problem.SimulatorOff, ofStore}},
 
-		{method: "GET", pattern: "/v1/stats", need: apikey.MetricsRead, handler: s.stats, head: true},
+		{method: "GET", pattern: "/v1/stats", need: apikey.MetricsRead, handler: s.stats, noQuery: true, head: true},
 		{method: "GET", pattern: "/v1/stats/history", need: apikey.MetricsRead, handler: s.statsHistory, head: true},
-		{method: "GET", pattern: "/v1/findings", need: anyKey, handler: s.listFindings, head: true},
+		{method: "GET", pattern: "/v1/findings", need: anyKey, handler: s.listFindings, noQuery: true, head: true},
 		{method: "GET", pattern: "/v1/audit", need: apikey.Admin, handler: s.listAudit, head: true, fails: []problem.Kind{problem.InvalidCursor}},
 		{method: "GET", pattern: "/metrics", need: apikey.MetricsRead, handler: s.metrics, head: true, fails: []problem.Kind{ofLimits}},
 

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -204,6 +205,25 @@ func TestDocumentsAreServed(t *testing.T) {
 		}
 		if a := h.call("GET", url, ""); a.status != 200 {
 			t.Errorf("the index names %s, which answers %d", url, a.status)
+		}
+	}
+}
+
+// A misspelt parameter is refused by each call, and not passed over.
+func TestNoCallPassesOverAParameter(t *testing.T) {
+	h := newHarness(t)
+	h.call("POST", "/v1/clients", `{"id":"7"}`)
+	for _, e := range newServer(Config{}).endpoints() {
+		if e.need == public || e.pattern == "/metrics" {
+			continue
+		}
+		target := regexp.MustCompile(`{\w+}`).ReplaceAllString(e.pattern, "7") + "?nonsense=1"
+		body := ""
+		if e.takesBody() {
+			body = "{}"
+		}
+		if got := h.call(e.method, target, body); got.status != http.StatusBadRequest {
+			t.Errorf("%s %s: %d, want 400", e.method, target, got.status)
 		}
 	}
 }

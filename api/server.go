@@ -41,9 +41,6 @@ type server struct {
 	traces   traces
 }
 
-// New returns the HTTP API. It owns no goroutine beyond those of its requests.
-func New(cfg Config) http.Handler { return newServer(cfg).handler() }
-
 func (s *server) handler() http.Handler { return s.observe(s.checkOrigin(s.routes())) }
 
 func newServer(cfg Config) *server {
@@ -114,6 +111,11 @@ func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 	s.markAuthenticated(x)
 	if r.ContentLength != 0 && !e.takesBody() {
 		if err := s.withBody(x, r, func([]byte) error { return nil }); err != nil {
+			return err
+		}
+	}
+	if e.noQuery {
+		if err := queryOf(r).done(); err != nil {
 			return err
 		}
 	}

@@ -108,9 +108,6 @@ func (s *server) sessionView(w http.ResponseWriter) Session {
 //	@x-scope		"any"
 //	@Router			/v1/session [get]
 func (s *server) getSession(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	return writeJSON(w, http.StatusOK, s.sessionView(w))
 }
 
@@ -127,9 +124,6 @@ func (s *server) getSession(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"any"
 //	@Router			/v1/session [post]
 func (s *server) openSession(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	x := exchangeOf(w)
 	err := mayOpen(x, r)
 	if s.keyset.Required() {
@@ -170,9 +164,6 @@ func mayOpen(x *exchange, r *http.Request) error {
 //	@x-scope		"any"
 //	@Router			/v1/session [delete]
 func (s *server) closeSession(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	if s.keyset.Required() {
 		viewOf(w).Record(audit.CloseSession, viewOf(w).Key().ID, nil)
 	}

@@ -62,9 +62,6 @@ func (s *server) simulatorOn() (*simulator.Simulator, error) {
 //	@x-scope		"admin"
 //	@Router			/v1/simulator [get]
 func (s *server) getSimulator(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	sim, err := s.simulatorOn()
 	if err != nil {
 		return err
@@ -118,9 +115,6 @@ func (s *server) putSimulator(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"admin"
 //	@Router			/v1/simulator [delete]
 func (s *server) deleteSimulator(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	sim, err := s.simulatorOn()
 	if err == nil {
 		err = simulatorProblem(sim.Clear(context.WithoutCancel(r.Context())))

@@ -79,11 +79,8 @@ func tokenView(t *StoredToken, now time.Time) DeviceToken {
 
 // tokensOf returns the client in the path and the tokens, if the caller may manage them.
 func (s *server) tokensOf(w http.ResponseWriter, r *http.Request) (gateway.ClientID, TokenStore, error) {
-	id, err := clientInPath(r)
+	id, err := onlyClient(r, "id")
 	if err != nil {
-		return "", nil, err
-	}
-	if err := queryOf(r).done(); err != nil {
 		return "", nil, err
 	}
 	if err := viewOf(w).MayManage(id); err != nil {

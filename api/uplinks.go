@@ -168,12 +168,9 @@ func writeUplinks(w http.ResponseWriter, page *UplinkPage, items []gateway.Uplin
 		return writeJSON(w, http.StatusOK, page)
 	}
 	return writeJSON(w, http.StatusOK, struct {
-		Items      []narrowed[Uplink] `json:"items"`
-		NextAfter  uint64             `json:"next_after"`
-		NextBefore uint64             `json:"next_before,omitempty"`
-		More       bool               `json:"more"`
-		Now        string             `json:"now"`
-	}{narrowAll(page.Items, fields), page.NextAfter, page.NextBefore, page.More, page.Now})
+		Items []narrowed[Uplink] `json:"items"` // hides that of the page
+		*UplinkPage
+	}{narrowAll(page.Items, fields), page})
 }
 
 // awaitUplinks returns the first page with an uplink, or an empty page when the

@@ -118,9 +118,6 @@ type StoreStats struct {
 //	@x-scope		"metrics:read"
 //	@Router			/v1/stats [get]
 func (s *server) stats(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	view := viewOf(w)
 	if prefix := view.Key().Limit.Prefix; prefix != "" {
 		v, err := s.statsOfTenant(prefix, view.Process)

@@ -76,9 +76,6 @@ type Redelivered struct {
 //	@x-scope		"webhooks:write"
 //	@Router			/v1/webhooks/{id}/test [post]
 func (s *server) testWebhook(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	id, view := pathParam(r, "id"), viewOf(w)
 	a, err := s.cfg.Webhooks.Test(context.Background(), id, view.Key().Limit)
 	err = webhookProblem(err, id)
@@ -110,9 +107,6 @@ func attemptView(a *webhook.Attempt) WebhookAttempt {
 //	@x-scope		"webhooks:read"
 //	@Router			/v1/webhooks/{id}/attempts [get]
 func (s *server) webhookAttempts(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	id := pathParam(r, "id")
 	list, err := s.cfg.Webhooks.Attempts(id, viewOf(w).Key().Limit)
 	if err != nil {
@@ -222,9 +216,6 @@ func (s *server) deadLetters(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"webhooks:write"
 //	@Router			/v1/webhooks/{id}/dead/redeliver [post]
 func (s *server) redeliver(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	id, view := pathParam(r, "id"), viewOf(w)
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.MaxWait)
 	defer cancel()

@@ -22,9 +22,6 @@ import (
 //	@x-scope		"webhooks:read"
 //	@Router			/v1/webhooks [get]
 func (s *server) listWebhooks(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	now := s.cfg.Now()
 	list := WebhookList{Items: []Webhook{}}
 	for _, st := range s.cfg.Webhooks.List(viewOf(w).Key().Limit) {
@@ -111,9 +108,6 @@ func (s *server) answerWebhook(w http.ResponseWriter, status int, id, secret str
 //	@x-scope	"webhooks:read"
 //	@Router		/v1/webhooks/{id} [get]
 func (s *server) getWebhook(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	return s.answerWebhook(w, http.StatusOK, pathParam(r, "id"), "")
 }
 
@@ -131,9 +125,6 @@ func (s *server) getWebhook(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"webhooks:write"
 //	@Router			/v1/webhooks/{id} [patch]
 func (s *server) patchWebhook(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	if t := mediaType(r); t != "application/json" && t != "application/merge-patch+json" {
 		return problem.New(problem.UnsupportedMediaType, "send Content-Type: application/merge-patch+json")
 	}
@@ -182,9 +173,6 @@ func (s *server) patchWebhook(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"webhooks:write"
 //	@Router			/v1/webhooks/{id} [delete]
 func (s *server) deleteWebhook(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	id, view := pathParam(r, "id"), viewOf(w)
 	err := webhookProblem(s.cfg.Webhooks.Delete(context.Background(), id, view.Key().Limit), id)
 	view.Record(audit.DeleteWebhook, id, err)
@@ -207,9 +195,6 @@ func (s *server) deleteWebhook(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"webhooks:write"
 //	@Router			/v1/webhooks/{id}/rotate [post]
 func (s *server) rotateWebhook(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
 	id, view := pathParam(r, "id"), viewOf(w)
 	hook, err := s.cfg.Webhooks.Rotate(context.Background(), id, view.Key().Limit)
 	err = webhookProblem(err, id)

@@ -300,11 +300,8 @@ func uplinksFacts(u *gateway.UplinksRefused) *WhyUplinks {
 //	@x-scope		"clients:read"
 //	@Router			/v1/clients/{id}/why [get]
 func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
-	id, err := clientInPath(r)
+	id, err := onlyClient(r, "id")
 	if err != nil {
-		return err
-	}
-	if err := queryOf(r).done(); err != nil {
 		return err
 	}
 	view := viewOf(w)
@@ -341,11 +338,8 @@ func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"messages:read"
 //	@Router			/v1/messages/{id}/deliveries/{client} [get]
 func (s *server) getDelivery(w http.ResponseWriter, r *http.Request) error {
-	client, err := clientParam(r, "client")
+	client, err := onlyClient(r, "client")
 	if err != nil {
-		return err
-	}
-	if err := queryOf(r).done(); err != nil {
 		return err
 	}
 	st, err := viewOf(w).Standing(messageInPath(r), client)

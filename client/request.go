@@ -243,10 +243,8 @@ func neverSent(err error) bool {
 
 // sleep waits for d, or returns early with the context's error.
 func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -31,6 +31,9 @@ type Config struct {
 	// Workers is how many deliveries are handled at once. Default 1: one by one,
 	// in order.
 	Workers int
+	// Mute makes the device take deliveries without an answer. The Handler does not get
+	// them. It serves to try what a gateway and its callers do then.
+	Mute bool
 	// State keeps the verdicts of handled deliveries across restarts (v2). Nil is
 	// a MemoryState.
 	State State
@@ -55,9 +58,27 @@ type Config struct {
 	// in a goroutine of its own. Either may be nil.
 	OnConnect    func(protocol.Registered)
 	OnDisconnect func(why protocol.Close, retry time.Duration)
+	// Trace is called for each Step, in order. It must be quick and must not call the
+	// Client. Nil costs nothing.
+	Trace func(Step)
 
 	// Protocol has the timeouts of the wire; nil is all defaults.
 	Protocol *protocol.Config
+}
+
+// Step is an event of the device's protocol session, or something that the device sends.
+type Step struct {
+	protocol.Event
+	// Sent marks what the device passes to the session: a KindData is an uplink, and a
+	// KindAck is the answer to a delivery or, with Ask, to an ASK.
+	Sent bool
+	// Known marks a delivery that the Handler does not get, because it has it or had it.
+	Known bool
+	// Wait is the pause before an uplink is sent again that the gateway has answered with
+	// AckRetry.
+	Wait time.Duration
+	// Err is why the session has not taken what Sent marks.
+	Err error
 }
 
 // ClosedError is why Run ended: the gateway has closed the connection with a code
@@ -73,7 +94,7 @@ type Client struct {
 	// Fixed after New.
 	cfg  Config
 	log  *slog.Logger
-	jobs chan job      // deliveries for the workers
+	jobs chan Message  // deliveries for the workers
 	wake chan struct{} // capacity 1: the mailbox is not empty
 
 	saving sync.Mutex // orders State.Save; taken before mu
@@ -111,7 +132,7 @@ func New(cfg Config) (*Client, error) {
 		cfg.Dial = dialTCP
 	}
 	c := &Client{cfg: cfg, log: cmp.Or(cfg.Logger, slog.Default()).With("client", cfg.ID),
-		jobs: make(chan job, maxJobs), wake: make(chan struct{}, 1)}
+		jobs: make(chan Message, maxJobs), wake: make(chan struct{}, 1)}
 	// Numbers of uplinks rise across restarts without being stored.
 	c.lastUp = uint64(time.Now().UnixMicro())
 	saved, err := cfg.State.Load()
@@ -178,8 +199,8 @@ func (c *Client) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.jobs) > 0 {
-		j := <-c.jobs
-		c.ledger.Decide(j.ticket, protocol.AckRetry, nil)
+		m := <-c.jobs
+		c.ledger.Decide(m.ticket, protocol.AckRetry, nil)
 	}
 	c.running = false
 }
@@ -233,6 +254,12 @@ func (c *Client) token(ctx context.Context) (string, error) {
 		return c.cfg.Token, nil
 	}
 	return c.cfg.TokenSource(ctx)
+}
+
+func (c *Client) trace(s Step) {
+	if c.cfg.Trace != nil {
+		c.cfg.Trace(s)
+	}
 }
 
 // signal wakes Run to read the mailbox.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -545,5 +546,160 @@ func TestTooManyDeliveriesAreAskedForAgain(t *testing.T) {
 		if len(c.answers) != 1 || len(c.jobs) != maxJobs {
 			t.Errorf("%d answers, %d jobs: the repeat was not taken", len(c.answers), len(c.jobs))
 		}
+	})
+}
+
+// steps are the steps of a device as lines.
+type steps struct {
+	mu    sync.Mutex
+	lines []string
+	first uint64 // number of the first uplink
+}
+
+func (s *steps) trace(st Step) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	number := fmt.Sprint(st.Seq)
+	if st.Kind == protocol.KindData && st.Sent && s.first == 0 {
+		s.first = st.Seq
+	}
+	if s.first > 0 && st.Seq >= s.first {
+		number = fmt.Sprintf("up%d", st.Seq-s.first+1)
+	}
+	line := st.Kind.String()
+	switch st.Kind {
+	case protocol.KindData, protocol.KindAsk, protocol.KindAck:
+		line += " " + number
+	case protocol.KindSent:
+		return
+	}
+	if st.Kind == protocol.KindAck {
+		line += " " + st.Code.String()
+	}
+	if len(st.Payload) > 0 {
+		line += " " + string(st.Payload[:min(len(st.Payload), 10)])
+	}
+	for _, w := range []struct {
+		word string
+		set  bool
+	}{{"sent", st.Sent}, {"known", st.Known}, {"asked", st.Ask}, {"too large", errors.Is(st.Err, protocol.ErrTooLarge)}} {
+		if w.set {
+			line += " " + w.word
+		}
+	}
+	if st.Wait > 0 {
+		line += " wait " + st.Wait.String()
+	}
+	s.lines = append(s.lines, line)
+}
+
+func (s *steps) want(t *testing.T, lines ...string) {
+	t.Helper()
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Equal(s.lines, lines) {
+		t.Errorf("traced %q, want %q", s.lines, lines)
+	}
+	s.lines = nil
+}
+
+func TestTrace(t *testing.T) {
+	st, h := new(steps), new(calls)
+	run(t, Config{Handler: h.handle, Trace: st.trace}, func(t *testing.T, g *gateway, c *Client) {
+		p := <-g.conns
+		st.want(t, "registered")
+		p.send(1, "a")
+		st.want(t, "data 1 a", "ack 1 ok did a sent")
+		p.repeat(1, "a")
+		st.want(t, "data 1 a known", "ack 1 ok did a sent")
+		if err := c.Post([]byte("one")); err != nil {
+			t.Fatal(err)
+		}
+		st.want(t, "data up1 one sent")
+		seq, _ := p.lastData()
+		p.ack(seq, protocol.AckRetry, "")
+		st.want(t, "ack up1 retry wait 1s")
+		time.Sleep(time.Second)
+		st.want(t, "data up1 one sent")
+		p.ack(seq, protocol.AckOK, "")
+		st.want(t, "ack up1 ok")
+		_ = c.Post([]byte(strings.Repeat("x", 1<<20)))
+		st.want(t, "data up2 xxxxxxxxxx sent too large")
+		p.lose()
+		p = <-g.conns
+		st.want(t, "closed", "registered")
+		p.ask(1)
+		st.want(t, "ask 1", "ack 1 ok did a sent asked")
+	})
+}
+
+// A mute device answers nothing, and its deliveries are new on the next connection.
+func TestMute(t *testing.T) {
+	st, h := new(steps), new(calls)
+	run(t, Config{Handler: h.handle, Trace: st.trace, Mute: true}, func(t *testing.T, g *gateway, c *Client) {
+		p := <-g.conns
+		p.send(1, "a")
+		p.repeat(1, "a")
+		time.Sleep(time.Minute)
+		p.want()
+		h.want(t)
+		st.want(t, "registered", "data 1 a", "data 1 a")
+		p.lose()
+		p = <-g.conns
+		if p.register.AskThrough != 0 {
+			t.Errorf("ask_through is %d, want 0", p.register.AskThrough)
+		}
+	})
+}
+
+// A Handler can leave the answer to the program.
+func TestAnswerLater(t *testing.T) {
+	came := make(chan Message, 4)
+	run(t, Config{Handler: func(_ context.Context, m Message) ([]byte, error) {
+		came <- m
+		return nil, fmt.Errorf("a person answers: %w", Later)
+	}}, func(t *testing.T, g *gateway, c *Client) {
+		p := <-g.conns
+		p.send(1, "a")
+		p.send(2, "b")
+		p.sendEphemeral(1, "now")
+		a, b, now := <-came, <-came, <-came
+		p.want()
+		p.repeat(1, "a")
+		p.want("ack 1 working")
+		c.Answer(b, nil, errors.New("jammed"))
+		c.Answer(now, []byte("done"), nil)
+		p.want("ack 2 reject jammed", "ack e1 ok done")
+		p.lose()
+		p = <-g.conns
+		c.Answer(a, []byte("done"), nil)
+		p.want()
+		p.ask(1)
+		p.want("ack 1 ok done")
+	})
+}
+
+// A v1 device that ends sends the answer that waits for its turn on the wire.
+func TestV1SendsItsLastAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		handled := make(chan struct{})
+		c := newClient(t, g, Config{Dialect: protocol.V1, Handler: func(context.Context, Message) ([]byte, error) {
+			close(handled)
+			return nil, nil
+		}})
+		ended := make(chan error)
+		go func() { ended <- c.Run(ctx) }()
+		p := <-g.conns
+		_ = c.Post([]byte("up")) // the answer follows it after the gap
+		p.send(1, "a")
+		<-handled
+		synctest.Wait()
+		cancel()
+		<-ended
+		p.want("data up", "ack 1 ok")
+		time.Sleep(time.Second) // virtual: the gateway's goroutines end
 	})
 }

@@ -10,8 +10,8 @@
 //
 // # Guarantees
 //
-// A delivery is acked after the Handler has returned and State has saved the
-// verdict, never before. In v2 a handled delivery is not handled again: if the
+// A delivery is acked after the Handler has returned, or after a call of Answer if it
+// returned Later, and State has saved the verdict, never before. In v2 a handled delivery is not handled again: if the
 // gateway does not know the verdict, it asks, and the Client answers with the
 // verdict and the result that it gave. With a State that survives the process,
 // such as that of OpenFileState, this also holds across restarts, with two exceptions: a

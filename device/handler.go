@@ -16,11 +16,15 @@ type Message struct {
 	Payload   []byte // the handler may keep it
 	Dup       bool   // v2: the gateway has sent it before, and this device has not handled it
 	Ephemeral bool   // sent to the connected device only; Seq is valid in this session only
+
+	ticket  Ticket // the ledger's; zero if Seq is valid in this session only
+	session uint64
 }
 
 // Handler acts on a delivery. The gateway passes its result to the sender of the
 // message. An error rejects the message, with the error's text as the reason; an
-// error that is Retry asks for a later repeat. A panic rejects it and is logged.
+// error that is Retry asks for a later repeat, and one that is Later answers nothing
+// yet. A panic rejects it and is logged.
 // v1 can express neither: there the gateway sends the message again.
 type Handler func(ctx context.Context, m Message) (result []byte, err error)
 
@@ -31,41 +35,49 @@ type retryLater struct{}
 
 func (retryLater) Error() string { return "retry later" }
 
-// job is a delivery for a worker.
-type job struct {
-	m       Message
-	ticket  Ticket // the ledger's; zero if the delivery's number is valid in this session only
-	session uint64
-}
+// Later is the error of a Handler that leaves the answer to a call of Client.Answer.
+// Until then the delivery is in progress, as if the Handler had not returned.
+var Later error = answerLater{}
+
+type answerLater struct{}
+
+func (answerLater) Error() string { return "answered later" }
 
 // answer is a verdict on its way back.
 type answer struct {
 	Verdict
 	ephemeral bool
+	ask       bool   // it answers an ASK
 	session   uint64 // the session that it may leave in
 }
 
 // deliver passes a new delivery to the workers and answers a repeat.
 func (l *link) deliver(e protocol.Event) {
 	c := l.c
-	j := job{m: Message{Seq: e.Seq, Payload: e.Payload, Dup: e.Dup, Ephemeral: e.Ephemeral}, session: l.number}
+	m := Message{Seq: e.Seq, Payload: e.Payload, Dup: e.Dup, Ephemeral: e.Ephemeral, session: l.number}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if j.lasting() {
+	if c.cfg.Mute {
+		c.trace(Step{Event: e})
+		return
+	}
+	if m.lasting() {
 		ticket, v, known := c.ledger.Receive(e.Seq, e.Payload)
 		if known {
+			c.trace(Step{Event: e, Known: true})
 			c.answers = append(c.answers, answer{Verdict: v, session: l.number})
 			if v.Code == protocol.AckWorking { // the ack timeout is shorter than l.patience
 				l.patience = max(l.patience/2, progressEvery)
 			}
 			return
 		}
-		j.ticket = ticket
+		m.ticket = ticket
 	}
+	c.trace(Step{Event: e})
 	select {
-	case c.jobs <- j:
+	case c.jobs <- m:
 	default:
-		c.decideLocked(j, protocol.AckRetry, nil)
+		c.decideLocked(m, protocol.AckRetry, nil)
 	}
 	if c.ledger.Crowded() {
 		l.s.Close(time.Now(), protocol.Close{Reason: protocol.ReasonClientClosed, Text: "too many deliveries wait"})
@@ -76,20 +88,20 @@ func (l *link) deliver(e protocol.Event) {
 func (l *link) asked(seq uint64) {
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
-	l.c.answers = append(l.c.answers, answer{Verdict: l.c.ledger.Ask(seq), session: l.number})
+	l.c.answers = append(l.c.answers, answer{Verdict: l.c.ledger.Ask(seq), ask: true, session: l.number})
 }
 
 // lasting reports whether the delivery's number is valid in the next connection.
-func (j job) lasting() bool { return j.m.Seq != 0 && !j.m.Ephemeral }
+func (m *Message) lasting() bool { return m.Seq != 0 && !m.Ephemeral }
 
 // decideLocked notes a verdict, and queues the answer if it need not be saved
 // first.
-func (c *Client) decideLocked(j job, code protocol.AckCode, result []byte) {
-	if !j.lasting() {
-		c.answers = append(c.answers, answer{Verdict{j.m.Seq, code, result}, j.m.Ephemeral, j.session})
+func (c *Client) decideLocked(m Message, code protocol.AckCode, result []byte) {
+	if !m.lasting() {
+		c.answers = append(c.answers, answer{Verdict: Verdict{m.Seq, code, result}, ephemeral: m.Ephemeral, session: m.session})
 		return
 	}
-	if v, now := c.ledger.Decide(j.ticket, code, result); now {
+	if v, now := c.ledger.Decide(m.ticket, code, result); now {
 		c.answers = append(c.answers, answer{Verdict: v, session: c.sessions})
 	}
 }
@@ -98,50 +110,65 @@ func (c *Client) decideLocked(j job, code protocol.AckCode, result []byte) {
 func (c *Client) work(ctx context.Context) {
 	for {
 		select {
-		case j := <-c.jobs:
-			c.handle(ctx, j)
+		case m := <-c.jobs:
+			c.handle(ctx, m)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// handle runs the handler and answers. The verdict is saved before the answer
-// leaves: after a crash in between the gateway asks, and gets the same answer.
-func (c *Client) handle(ctx context.Context, j job) {
-	if j.lasting() {
-		ctx = context.WithValue(ctx, progressKey{}, func(note []byte) { c.note(j, note) })
+// handle runs the handler and answers.
+func (c *Client) handle(ctx context.Context, m Message) {
+	if m.lasting() {
+		ctx = context.WithValue(ctx, progressKey{}, func(note []byte) { c.note(m, note) })
 	}
-	code, result := c.verdict(ctx, j.m)
-	c.mu.Lock()
-	c.decideLocked(j, code, result)
-	c.mu.Unlock()
-	if j.lasting() && code != protocol.AckRetry {
-		c.save()
+	result, err := c.call(ctx, m)
+	switch {
+	case errors.Is(err, Later):
+		return
+	case err != nil && err != errPanicked && ctx.Err() != nil:
+		err = Retry // an interrupted handler has not decided
 	}
-	c.signal()
+	c.Answer(m, result, err)
 }
 
-// verdict calls the handler and converts its result into an ack.
-func (c *Client) verdict(ctx context.Context, m Message) (code protocol.AckCode, result []byte) {
+var errPanicked = errors.New("handler panicked")
+
+// call calls the handler.
+func (c *Client) call(ctx context.Context, m Message) (result []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.log.Error("handler panicked", "seq", m.Seq, "panic", r, "stack", string(debug.Stack()))
-			code, result = protocol.AckReject, []byte("handler panicked")
+			result, err = nil, errPanicked
 		}
 	}()
 	if c.cfg.Handler == nil {
-		return protocol.AckOK, nil
+		return nil, nil
 	}
-	result, err := c.cfg.Handler(ctx, m)
+	return c.cfg.Handler(ctx, m)
+}
+
+// Answer answers a delivery for which the Handler has returned Later; result and err are
+// as those of a Handler. Call it once for each. An answer to a number of an earlier
+// session does not leave. The verdict is saved before the answer leaves: after a crash in
+// between the gateway asks, and gets the same answer.
+func (c *Client) Answer(m Message, result []byte, err error) {
+	code := protocol.AckOK
 	switch {
-	case err == nil:
-		return protocol.AckOK, result
-	case errors.Is(err, Retry), ctx.Err() != nil:
-		return protocol.AckRetry, nil // an interrupted handler has not decided
+	case errors.Is(err, Retry):
+		code, result = protocol.AckRetry, nil
+	case err != nil:
+		reason := []byte(err.Error())
+		code, result = protocol.AckReject, reason[:min(len(reason), keptResult)]
 	}
-	reason := []byte(err.Error())
-	return protocol.AckReject, reason[:min(len(reason), keptResult)]
+	c.mu.Lock()
+	c.decideLocked(m, code, result)
+	c.mu.Unlock()
+	if m.lasting() && code != protocol.AckRetry {
+		c.save()
+	}
+	c.signal()
 }
 
 type progressKey struct{}
@@ -159,9 +186,9 @@ func Progress(ctx context.Context, note string) {
 	}
 }
 
-func (c *Client) note(j job, note []byte) {
+func (c *Client) note(m Message, note []byte) {
 	c.mu.Lock()
-	c.ledger.Note(j.ticket, note)
+	c.ledger.Note(m.ticket, note)
 	c.noted = true
 	c.mu.Unlock()
 	c.signal()
@@ -212,11 +239,13 @@ func (l *link) giveAnswers() {
 			a.Result = fmt.Appendf(nil, "result of %d bytes", len(a.Result))
 			a.Result = a.Result[:min(len(a.Result), l.s.MaxPayload())]
 		}
+		answer := l.s.AckData
 		if a.ephemeral {
-			_ = l.s.AckEphemeral(time.Now(), a.Seq, a.Code, a.Result)
-		} else {
-			_ = l.s.AckData(time.Now(), a.Seq, a.Code, a.Result) // fails only if the session is closed
+			answer = l.s.AckEphemeral
 		}
+		err := answer(time.Now(), a.Seq, a.Code, a.Result) // fails only if the session is closed
+		l.c.trace(Step{Event: protocol.Event{Kind: protocol.KindAck, Seq: a.Seq, Ephemeral: a.ephemeral, Ask: a.ask, Code: a.Code, Payload: a.Result},
+			Sent: true, Err: err})
 	}
 }
 

@@ -20,9 +20,10 @@ type link struct {
 	s       *protocol.Session
 	number  uint64 // which connection of the client this is
 	why     protocol.Close
-	ended   bool // KindClosed was seen
-	unsaid  bool // it was seen before any input: the registration cannot be sent
-	blocked bool // the session takes no more uplinks for now
+	ended   bool      // KindClosed was seen
+	unsaid  bool      // it was seen before any input: the registration cannot be sent
+	blocked bool      // the session takes no more uplinks for now
+	leaving time.Time // the latest time to close, zero until ctx ends
 
 	registered bool
 	asks       bool          // both ends use ASK
@@ -74,6 +75,7 @@ func (l *link) run(ctx context.Context) protocol.Close {
 	helpers.Go(l.writeLoop)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	stop := ctx.Done()
 	l.pump()
 	l.unsaid = l.ended
 	for ; !l.ended; l.pump() {
@@ -90,8 +92,8 @@ func (l *link) run(ctx context.Context) protocol.Close {
 		case <-timer.C:
 			l.s.Advance(time.Now())
 		case <-l.c.wake:
-		case <-ctx.Done():
-			l.s.Close(time.Now(), protocol.Close{Reason: protocol.ReasonClientClosed})
+		case <-stop:
+			stop, l.leaving = nil, time.Now().Add(lastWords)
 		}
 	}
 	l.finish()
@@ -104,6 +106,14 @@ func (l *link) run(ctx context.Context) protocol.Close {
 // connection itself, because the gateway or a proxy broke the protocol, it comes back
 // (SPEC §7.4).
 func (l *link) forGood() bool { return !l.why.Code.Reconnect() && (l.why.Remote || l.unsaid) }
+
+// leave closes the session at the end of ctx, when its output is on its way or the time
+// is up: in v1 an answer waits for the gap after the frame before it.
+func (l *link) leave() {
+	if now := time.Now(); !l.leaving.IsZero() && (l.s.Buffered() == 0 || !now.Before(l.leaving)) {
+		l.s.Close(now, protocol.Close{Reason: protocol.ReasonClientClosed})
+	}
+}
 
 // lose ends the session after an error of the socket. It cannot be a timeout,
 // because the reader has no deadline.
@@ -129,7 +139,7 @@ func (l *link) finish() {
 }
 
 // schedule sets the timer to the next deadline of the session, of an uplink to be
-// repeated, or of sayWorking.
+// repeated, of sayWorking, or of leave.
 func (l *link) schedule(timer *time.Timer) {
 	at, ok := l.s.Deadline()
 	if retry, waits := l.c.nextRetry(); waits && (!ok || retry.Before(at)) {
@@ -137,6 +147,9 @@ func (l *link) schedule(timer *time.Timer) {
 	}
 	if due, works := l.workingDue(); works && (!ok || due.Before(at)) {
 		at, ok = due, true
+	}
+	if !l.leaving.IsZero() && (!ok || l.leaving.Before(at)) {
+		at, ok = l.leaving, true
 	}
 	if !ok {
 		timer.Stop()
@@ -147,6 +160,7 @@ func (l *link) schedule(timer *time.Timer) {
 
 // pump moves events, answers, uplinks and output as far as possible.
 func (l *link) pump() {
+	l.leave()
 	for e, ok := l.s.Next(); ok; e, ok = l.s.Next() {
 		l.event(e)
 	}
@@ -159,6 +173,12 @@ func (l *link) pump() {
 }
 
 func (l *link) event(e protocol.Event) {
+	if e.Registered != nil {
+		e.Registered.MaxPayload = l.s.MaxPayload() // not each dialect names it
+	}
+	if e.Kind != protocol.KindData && e.Kind != protocol.KindAck { // those two know more of it
+		l.c.trace(Step{Event: e})
+	}
 	switch e.Kind {
 	case protocol.KindRegistered:
 		l.registered, l.asks, l.worked = true, e.Registered.Ask, time.Now()

@@ -43,17 +43,10 @@ type uplink struct {
 // also when Run has returned: give it a ctx that ends. If ctx ends first, the payload may or may not
 // arrive. Errors: ErrQueueFull, *RejectedError, protocol.ErrTooLarge, ctx's.
 func (c *Client) Send(ctx context.Context, payload []byte) error {
-	u := &uplink{payload: payload, done: make(chan error, 1)}
-	c.mu.Lock()
-	if len(c.uplinks) >= maxUplinks {
-		c.mu.Unlock()
-		return ErrQueueFull
+	u, err := c.post(payload)
+	if err != nil {
+		return err
 	}
-	c.lastUp++
-	u.seq = c.lastUp
-	c.uplinks = append(c.uplinks, u)
-	c.mu.Unlock()
-	c.signal()
 	select {
 	case err := <-u.done:
 		return err
@@ -66,6 +59,26 @@ func (c *Client) Send(ctx context.Context, payload []byte) error {
 	c.mu.Unlock()
 	c.signal()
 	return ctx.Err()
+}
+
+// Post is Send without the wait. Config.Trace shows what becomes of the payload, which
+// must not change until then. Errors: ErrQueueFull.
+func (c *Client) Post(payload []byte) error {
+	_, err := c.post(payload)
+	return err
+}
+
+func (c *Client) post(payload []byte) (*uplink, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.uplinks) >= maxUplinks {
+		return nil, ErrQueueFull
+	}
+	c.lastUp++
+	u := &uplink{seq: c.lastUp, payload: payload, done: make(chan error, 1)}
+	c.uplinks = append(c.uplinks, u)
+	c.signal()
+	return u, nil
 }
 
 // settleLocked removes an uplink from the list, nil if it is not there.
@@ -94,7 +107,7 @@ func (l *link) sendUplinks() {
 			i++
 			continue
 		}
-		err := l.s.Send(now, protocol.Data{Seq: u.seq, Payload: u.payload, Dup: u.sent})
+		err := l.send(u, u.sent)
 		switch {
 		case err == nil:
 			u.inFlight, u.sent = true, true
@@ -108,13 +121,22 @@ func (l *link) sendUplinks() {
 	}
 }
 
+// send passes an uplink to the session, which takes it later if its window is full.
+func (l *link) send(u *uplink, dup bool) error {
+	err := l.s.Send(time.Now(), protocol.Data{Seq: u.seq, Payload: u.payload, Dup: dup})
+	if err == nil || errors.Is(err, protocol.ErrTooLarge) {
+		l.c.trace(Step{Event: protocol.Event{Kind: protocol.KindData, Seq: u.seq, Dup: dup, Payload: u.payload}, Sent: true, Err: err})
+	}
+	return err
+}
+
 // repeatUplink sends an uplink again that was not acked in time.
 func (l *link) repeatUplink(seq uint64) {
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
 	for _, u := range l.c.uplinks {
 		if u.seq == seq {
-			_ = l.s.Send(time.Now(), protocol.Data{Seq: seq, Payload: u.payload, Dup: true}) // it has its place in the window
+			_ = l.send(u, true) // it has its place in the window
 		}
 	}
 }
@@ -124,6 +146,8 @@ func (l *link) repeatUplink(seq uint64) {
 func (c *Client) uplinkAcked(e protocol.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	step := Step{Event: e}
+	defer func() { c.trace(step) }()
 	switch e.Code {
 	case protocol.AckOK:
 		if u := c.settleLocked(e.Seq); u != nil {
@@ -138,6 +162,7 @@ func (c *Client) uplinkAcked(e protocol.Event) {
 			if u.seq == e.Seq {
 				u.pause = min(max(2*u.pause, firstPause), longestPause)
 				u.inFlight, u.notBefore = false, time.Now().Add(u.pause)
+				step.Wait = u.pause
 			}
 		}
 	}

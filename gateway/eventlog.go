@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -171,6 +173,27 @@ func (g *Gateway) Put(ctx context.Context, entries []Entry) error { return g.sto
 // Entries returns entries of the store; see Store.
 func (g *Gateway) Entries(prefix, after string, limit int) (Page[Entry, string], error) {
 	return g.store.Entries(prefix, after, limit)
+}
+
+// EachEntry calls fn with the entries whose keys start with prefix, in the order of the
+// keys; rest is the key without the prefix. It ends at the first error, of fn or of the
+// store.
+func (g *Gateway) EachEntry(prefix string, fn func(rest string, value []byte) error) error {
+	for after := ""; ; {
+		page, err := g.store.Entries(prefix, after, MaxListLimit)
+		if err != nil {
+			return err
+		}
+		for _, e := range page.Items {
+			if err := fn(strings.TrimPrefix(e.Key, prefix), e.Value); err != nil {
+				return fmt.Errorf("entry %q: %w", e.Key, err)
+			}
+		}
+		if !page.More {
+			return nil
+		}
+		after = page.Next
+	}
 }
 
 // EventsBefore returns the position before the first event at or after a time.

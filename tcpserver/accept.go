@@ -65,10 +65,8 @@ func (s *Server) stopped() bool {
 
 // pause waits for d. It returns false if the server stops first.
 func (s *Server) pause(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 		return true
 	case <-s.stopping:
 		return false

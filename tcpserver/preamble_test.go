@@ -139,8 +139,8 @@ func (w *world) wantNobody() {
 	}
 	w.srv.mu.Lock()
 	defer w.srv.mu.Unlock()
-	if w.srv.unregistered.Owners() != 0 || len(w.srv.entering) != 0 {
-		w.Errorf("%d sources and %d preambles are left", w.srv.unregistered.Owners(), len(w.srv.entering))
+	if w.srv.unregistered.Len() != 0 || len(w.srv.entering) != 0 {
+		w.Errorf("%d places and %d preambles are left", w.srv.unregistered.Len(), len(w.srv.entering))
 	}
 }
 

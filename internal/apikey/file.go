@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -93,12 +92,9 @@ func (f *file) read() (content, error) {
 	if err != nil {
 		return none, err
 	}
-	b, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	b, err := private.ReadAll(r, f.path, maxFile)
 	if err != nil {
 		return none, err
-	}
-	if len(b) > maxFile {
-		return none, fmt.Errorf("%s is larger than %d bytes", f.path, maxFile)
 	}
 	c, err := decode(b)
 	if err != nil {

@@ -323,7 +323,10 @@ func (a *App) HTTPAddr() net.Addr { return a.ln.Addr() }
 func (a *App) Stop(ctx context.Context) error {
 	notifySystemd("STOPPING=1")
 	a.drainNow()
-	sleep(ctx, a.cfg.Drain.Delay.Std())
+	select {
+	case <-time.After(a.cfg.Drain.Delay.Std()):
+	case <-ctx.Done():
+	}
 	if a.simulator != nil {
 		a.simulator.Close() // the drain need not wait for its devices
 	}
@@ -350,18 +353,6 @@ func (a *App) Stop(ctx context.Context) error {
 		left = max(left, time.Until(end))
 	}
 	return a.opened.runWithin(left)
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // Run serves until ctx ends, then stops. It writes the addresses and first commands

@@ -59,10 +59,8 @@ func (c *comeback) run(draining <-chan struct{}) {
 	// ones.
 	_ = c.store.Put(ctx, []gateway.Entry{{Key: keyStarted, Value: []byte(at.UTC().Format(time.RFC3339Nano))}})
 	wait := func(d time.Duration) bool {
-		t := time.NewTimer(d)
-		defer t.Stop()
 		select {
-		case <-t.C:
+		case <-time.After(d):
 			return true
 		case <-draining:
 			return false

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/longwire/longwire/client"
+	"github.com/longwire/longwire/internal/private"
 )
 
 const defaultServer = "http://127.0.0.1:8080"
@@ -118,5 +119,5 @@ func readBounded(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return readAllBounded(f, name, limit)
+	return private.ReadAll(f, name, limit)
 }

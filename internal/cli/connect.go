@@ -64,7 +64,7 @@ does not end it.`,
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.id, "id", "demo", "client id, 1 to 128 of A-Z a-z 0-9 . _ : @ -")
-	fl.StringVar(&f.cfg.addr, "addr", "127.0.0.1:6666", "the gateway's address for devices")
+	fl.StringVar(&f.cfg.Addr, "addr", "127.0.0.1:6666", "the gateway's address for devices")
 	f.tls.add(fl)
 	fl.StringVar(&f.dialect, "dialect", "v2", "v1, v2 or text")
 	fl.IntVar(&f.count, "count", 1, "how many devices, called ID-1, ID-2, …")
@@ -72,11 +72,11 @@ does not end it.`,
 	fl.StringVar(&f.ack, "ack", "auto", "auto, manual, never or reject")
 	fl.StringVar(&f.cfg.result, "result", "", "answer to send with each ack (v2 and text)")
 	fl.DurationVar(&f.cfg.latency, "latency", 0, "pause before each answer")
-	fl.StringVar(&f.cfg.register.Token, "token", "", "device token")
+	fl.StringVar(&f.cfg.Token, "token", "", "device token")
 	fl.StringArrayVar(&f.labels, "label", nil, "what the device reports of itself, name=value (repeat; v2)")
-	fl.StringArrayVar(&f.cfg.register.Groups, "group", nil, "group to ask for; the gateway decides and does not answer (repeat; v2)")
-	fl.DurationVar(&f.cfg.register.Heartbeat, "heartbeat", 0, "proposed heartbeat, 1s to 1h (v2 and text)")
-	fl.IntVar(&f.cfg.register.Window, "window", 0, "allowed unacked messages, 1 to 256 (v2)")
+	fl.StringArrayVar(&f.cfg.Groups, "group", nil, "group to ask for; the gateway decides and does not answer (repeat; v2)")
+	fl.DurationVar(&f.cfg.Heartbeat, "heartbeat", 0, "proposed heartbeat, 1s to 1h (v2 and text)")
+	fl.IntVar(&f.cfg.Window, "window", 0, "allowed unacked messages, 1 to 256 (v2)")
 	fl.BoolVar(&f.cfg.reconnect, "reconnect", true, "connect again after a lost connection; with --reconnect=false exit with 1")
 	fl.IntVar(&f.limit, "limit", 0, "end after this number of answered messages in all, 0 for never")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, fmt.Sprintf("print totals only (the default for more than %d devices)", chatty))
@@ -89,7 +89,7 @@ does not end it.`,
 // check completes the configuration from the flags.
 func (f *connectFlags) check() (err error) {
 	var ok bool
-	if f.cfg.dialect, ok = protocol.ParseDialect(f.dialect); !ok {
+	if f.cfg.Dialect, ok = protocol.ParseDialect(f.dialect); !ok {
 		return usagef("--dialect %q: want v1, v2 or text", f.dialect)
 	}
 	switch f.cfg.ack = ackPolicy(f.ack); f.cfg.ack {
@@ -97,8 +97,8 @@ func (f *connectFlags) check() (err error) {
 	default:
 		return usagef("--ack %q: want auto, manual, never or reject", f.ack)
 	}
-	if !f.cfg.dialect.Rejects() && f.cfg.ack == ackReject {
-		return usagef("--ack reject: the %s dialect has no word for no; use never, or another dialect", f.cfg.dialect)
+	if !f.cfg.Dialect.Rejects() && f.cfg.ack == ackReject {
+		return usagef("--ack reject: the %s dialect has no word for no; use never, or another dialect", f.cfg.Dialect)
 	}
 	if err := f.checkCarried(); err != nil {
 		return err
@@ -109,19 +109,19 @@ func (f *connectFlags) check() (err error) {
 	if f.cfg.latency < 0 {
 		return usagef("--latency must not be negative")
 	}
-	if _, _, err := net.SplitHostPort(f.cfg.addr); err != nil {
-		return usagef("--addr %q: want host:port", f.cfg.addr)
+	if _, _, err := net.SplitHostPort(f.cfg.Addr); err != nil {
+		return usagef("--addr %q: want host:port", f.cfg.Addr)
 	}
-	if f.cfg.dial, err = f.tls.dialer(); err != nil {
+	if f.cfg.Dial, err = f.tls.dialer(); err != nil {
 		return err
 	}
-	f.cfg.register.Labels, err = parsePairs("label", f.labels)
+	f.cfg.Labels, err = parsePairs("label", f.labels)
 	return err
 }
 
 // checkCarried refuses the flags whose value the dialect cannot carry.
 func (f *connectFlags) checkCarried() error {
-	r, v2, text := &f.cfg.register, []protocol.Dialect{protocol.V2}, []protocol.Dialect{protocol.V2, protocol.Text}
+	r, v2, text := &f.cfg, []protocol.Dialect{protocol.V2}, []protocol.Dialect{protocol.V2, protocol.Text}
 	for _, o := range []struct {
 		flag     string
 		set      bool
@@ -133,8 +133,8 @@ func (f *connectFlags) checkCarried() error {
 		{"heartbeat", r.Heartbeat != 0, text},
 		{"result", f.cfg.result != "", text},
 	} {
-		if o.set && !slices.Contains(o.dialects, f.cfg.dialect) {
-			return usagef("--%s: the %s dialect does not carry it; use --dialect v2", o.flag, f.cfg.dialect)
+		if o.set && !slices.Contains(o.dialects, f.cfg.Dialect) {
+			return usagef("--%s: the %s dialect does not carry it; use --dialect v2", o.flag, f.cfg.Dialect)
 		}
 	}
 	return nil
@@ -162,14 +162,17 @@ func (e *environ) connect(ctx context.Context, f connectFlags) error {
 	defer cancel()
 	fl := &fleet{e: e, quiet: f.quiet || f.count > chatty, limit: f.limit, enough: cancel, online: make(map[string]bool)}
 	cfg := f.cfg
-	cfg.protocol = &protocol.Config{}
 	cfg.report = fl.report
 	for i := range f.count {
 		id := f.id
 		if f.count > 1 {
 			id = fmt.Sprintf("%s-%d", f.id, i+1)
 		}
-		fl.devices = append(fl.devices, newDevice(cfg, id))
+		d, err := newDevice(cfg, id)
+		if err != nil {
+			return err
+		}
+		fl.devices = append(fl.devices, d)
 	}
 	if fl.quiet && f.count > 1 && isTerminal(e.err) {
 		fl.bar = progressbar.NewOptions(f.count, progressbar.OptionSetWriter(e.err), progressbar.OptionSetDescription("connecting"),
@@ -217,7 +220,7 @@ func (fl *fleet) verdict(errs <-chan error) error {
 		}
 	}
 	if op, ok := errors.AsType[*net.OpError](first); ok && op.Op == "dial" {
-		first = fmt.Errorf("cannot reach %s: %w; is \"longwire serve\" running there? Set --addr", fl.devices[0].addr, op.Err)
+		first = fmt.Errorf("cannot reach %s: %w; is \"longwire serve\" running there? Set --addr", fl.devices[0].Addr, op.Err)
 	}
 	if n > 1 {
 		return fmt.Errorf("%d of %d devices ended: %w", n, len(fl.devices), first)
@@ -321,7 +324,7 @@ func (fl *fleet) relay(ctx context.Context) {
 	in := bufio.NewReader(fl.e.in)
 	var line string
 	var err error
-	for err == nil {
+	for err == nil && ctx.Err() == nil {
 		var long bool
 		line, long, err = nextLine(in, maxPayload)
 		if long {
@@ -333,11 +336,10 @@ func (fl *fleet) relay(ctx context.Context) {
 		}
 		c := parseTyped(line, fl.devices[0].ack == ackManual)
 		for _, d := range fl.devices {
-			select {
-			case d.commands <- c: // waits while the device is not connected
-			case <-d.ended:
-			case <-ctx.Done():
-				return
+			if c.uplink != nil {
+				d.send(ctx, c.uplink)
+			} else {
+				d.answer(c)
 			}
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	sdk "github.com/longwire/longwire/device"
 	"github.com/longwire/longwire/protocol"
 )
 
@@ -166,56 +167,38 @@ func TestAskedAfterReconnect(t *testing.T) {
 	<-code
 }
 
-// A gateway that cannot store a line is asked less and less often (SPEC §2.2).
-func TestRetryLaterWaitsLonger(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ours, theirs := net.Pipe()
-		var came []time.Duration // since the answer before
-		var again []bool
-		go func() {
-			s, in, done := protocol.NewServer(&protocol.Config{}, time.Now()), make(chan []byte), make(chan struct{})
-			defer close(done)
-			go readInto(ours, in, done)
-			last := time.Now()
-			for p := range in {
-				s.Receive(time.Now(), p)
-				for e, ok := s.Next(); ok; e, ok = s.Next() {
-					switch e.Kind {
-					case protocol.KindRegister:
-						s.Accept(time.Now(), protocol.Registered{Session: "ses_1"})
-					case protocol.KindData:
-						came, again, last = append(came, time.Since(last)), append(again, e.Dup), time.Now()
-						if len(came) < 20 {
-							_ = s.AckData(time.Now(), e.Seq, protocol.AckRetry, nil)
-						}
-					}
-				}
-				b := s.AppendOutput(nil)
-				_, _ = ours.Write(b)
-				s.Flushed(time.Now(), len(b))
-			}
-		}()
-		ctx, cancel := context.WithCancel(t.Context())
-		d := newDevice(deviceConfig{dialect: protocol.V2, protocol: &protocol.Config{}, report: func(deviceEvent) {},
-			dial: func(context.Context, string) (net.Conn, error) { return theirs, nil }}, "hand")
-		go d.run(ctx)
-		d.commands <- command{uplink: []byte("one")}
-		time.Sleep(200 * time.Second)
-		cancel()
-		<-d.ended
-		ours.Close()
-		synctest.Wait()
-		want := []time.Duration{0, 1, 2, 4, 8, 16, 32, 60, 60}
-		for i := range want {
-			want[i] *= time.Second
-		}
-		if !slices.Equal(came, want) {
-			t.Errorf("the line came after pauses of %v, want %v", came, want)
-		}
-		if len(again) == 0 || again[0] || slices.Contains(again[1:], false) {
-			t.Errorf("marked as sent before: %v, want all but the first", again)
-		}
-	})
+// A message that a person has not answered is one to be sent again when the device comes
+// back.
+func TestUnansweredMessagesAreAskedForAgain(t *testing.T) {
+	p, err := startDevicePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	keyboard, typing := io.Pipe()
+	defer typing.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	out, errs := newScreen(), newScreen()
+	code := make(chan int)
+	go func() {
+		code <- Main(ctx, Program{In: keyboard, Out: out, Err: errs, Env: []string{}},
+			[]string{"connect", "--addr", p.listener.Addr().String(), "--id", "cut-off", "--ack", "manual"})
+	}()
+	out.await(t, `received +2  bye`)
+	io.WriteString(typing, "ack 2\n")
+	out.await(t, `asked +1  send\n(?s:.*)asked +2  ok`)
+	cancel()
+	<-code
+}
+
+// dialing returns a device that connects by dial.
+func dialing(t *testing.T, id string, dial func(context.Context, string) (net.Conn, error)) *device {
+	t.Helper()
+	d, err := newDevice(deviceConfig{Config: sdk.Config{Dialect: protocol.V2, Dial: dial}, reconnect: true, report: func(deviceEvent) {}}, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // A gateway that accepts a device and loses it at once is not asked more often than one
@@ -225,25 +208,24 @@ func TestReconnectsGrowRarer(t *testing.T) {
 		const named = time.Second
 		dials, early := 0, 0
 		var lost atomic.Int64 // when, in ns
-		d := newDevice(deviceConfig{dialect: protocol.V2, reconnect: true, protocol: &protocol.Config{}, report: func(deviceEvent) {},
-			dial: func(context.Context, string) (net.Conn, error) {
-				if dials++; time.Since(time.Unix(0, lost.Load())) < named {
-					early++
-				}
-				ours, theirs := net.Pipe()
-				go func() {
-					s, in, done := protocol.NewServer(&protocol.Config{}, time.Now()), make(chan []byte), make(chan struct{})
-					defer close(done)
-					go readInto(ours, in, done)
-					s.Receive(time.Now(), <-in)
-					s.Accept(time.Now(), protocol.Registered{Session: "ses_1"})
-					s.Close(time.Now(), protocol.Close{Code: protocol.CloseShutdown, Reason: protocol.ReasonShutdown, RetryAfter: named})
-					_, _ = ours.Write(s.AppendOutput(nil))
-					lost.Store(time.Now().UnixNano())
-					ours.Close()
-				}()
-				return theirs, nil
-			}}, "hand")
+		d := dialing(t, "hand", func(context.Context, string) (net.Conn, error) {
+			if dials++; time.Since(time.Unix(0, lost.Load())) < named {
+				early++
+			}
+			ours, theirs := net.Pipe()
+			go func() {
+				s, in, done := protocol.NewServer(&protocol.Config{}, time.Now()), make(chan []byte), make(chan struct{})
+				defer close(done)
+				go readInto(ours, in, done)
+				s.Receive(time.Now(), <-in)
+				s.Accept(time.Now(), protocol.Registered{Session: "ses_1"})
+				s.Close(time.Now(), protocol.Close{Code: protocol.CloseShutdown, Reason: protocol.ReasonShutdown, RetryAfter: named})
+				_, _ = ours.Write(s.AppendOutput(nil))
+				lost.Store(time.Now().UnixNano())
+				ours.Close()
+			}()
+			return theirs, nil
+		})
 		ctx, cancel := context.WithCancel(t.Context())
 		go d.run(ctx)
 		time.Sleep(5 * time.Minute)
@@ -263,24 +245,23 @@ func TestReconnectsGrowRarer(t *testing.T) {
 func TestComesBackAfterAFaultOfTheOtherEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dials := 0
-		cfg := deviceConfig{dialect: protocol.V2, reconnect: true, protocol: &protocol.Config{}, report: func(deviceEvent) {},
-			dial: func(context.Context, string) (net.Conn, error) {
-				dials++
-				ours, theirs := net.Pipe()
-				go func() {
-					defer ours.Close()
-					_, _ = ours.Read(make([]byte, 1000))
-					_, _ = io.WriteString(ours, "HTTP/1.1 503 Service Unavailable\r\n\r\n")
-					_, _ = io.Copy(io.Discard, ours)
-				}()
-				return theirs, nil
-			}}
+		dial := func(context.Context, string) (net.Conn, error) {
+			dials++
+			ours, theirs := net.Pipe()
+			go func() {
+				defer ours.Close()
+				_, _ = ours.Read(make([]byte, 1000))
+				_, _ = io.WriteString(ours, "HTTP/1.1 503 Service Unavailable\r\n\r\n")
+				_, _ = io.Copy(io.Discard, ours)
+			}()
+			return theirs, nil
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := newDevice(cfg, "hand").run(ctx); err != nil || dials < 3 {
+		if err := dialing(t, "hand", dial).run(ctx); err != nil || dials < 3 {
 			t.Errorf("%d connections in a minute, then %v; want some, and no error", dials, err)
 		}
-		if err := newDevice(cfg, "no spaces").run(t.Context()); err == nil {
+		if err := dialing(t, "no spaces", dial).run(t.Context()); err == nil {
 			t.Error("a registration that cannot be sent was tried again")
 		}
 		time.Sleep(time.Second) // virtual: the goroutines of the server end
@@ -304,22 +285,6 @@ func TestParseTyped(t *testing.T) {
 		got := parseTyped(tt.line, tt.manual)
 		if string(got.uplink) != string(tt.want.uplink) || got.seq != tt.want.seq || got.code != tt.want.code || string(got.result) != string(tt.want.result) {
 			t.Errorf("parseTyped(%q, %v) = %+v, want %+v", tt.line, tt.manual, got, tt.want)
-		}
-	}
-}
-
-func TestBackoffGrowsAndIsSpread(t *testing.T) {
-	for failures, ceiling := range map[int]int64{1: int64(minBackoff), 3: int64(4 * minBackoff), 50: int64(maxBackoff)} {
-		seen := map[int64]bool{}
-		for range 50 {
-			d := int64(backoff(failures))
-			if d < ceiling/4 || d > ceiling {
-				t.Fatalf("backoff(%d) = %d, want %d to %d", failures, d, ceiling/4, ceiling)
-			}
-			seen[d] = true
-		}
-		if len(seen) < 10 {
-			t.Errorf("backoff(%d) is not spread: %d values", failures, len(seen))
 		}
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	"log/slog"
 	"net"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	sdk "github.com/longwire/longwire/device"
@@ -25,30 +27,21 @@ const (
 )
 
 const (
-	dialTimeout  = 10 * time.Second
-	writeTimeout = 10 * time.Second
+	dialTimeout = 10 * time.Second
 	// maxWaiting bounds the uplinks and the unanswered messages of a device. At the
 	// bound it reads no typed line, and reports a message as ignored.
 	maxWaiting = 1000
-	minBackoff = 500 * time.Millisecond
 	maxBackoff = 30 * time.Second
-	// settledAfter is how long a connection must live to reset the pause (SPEC §7.4).
-	settledAfter = 30 * time.Second
 )
 
 // deviceConfig is the same for all devices of one command.
 type deviceConfig struct {
-	addr      string
-	dialect   protocol.Dialect
-	register  protocol.Register // the command sets its ID for each device
-	ack       ackPolicy
-	result    string        // sent with each ack
-	latency   time.Duration // between receiving a message and answering it
-	reconnect bool
-	protocol  *protocol.Config
-	dial      func(ctx context.Context, addr string) (net.Conn, error)
-	// report is called from the device's goroutine for each event; it must be
-	// quick.
+	sdk.Config // of the device; newDevice sets the ID and the functions
+	ack        ackPolicy
+	result     string        // sent with each ack
+	latency    time.Duration // between receiving a message and answering it
+	reconnect  bool
+	// report is called for each event, one at a time; it must be quick.
 	report func(deviceEvent)
 }
 
@@ -61,17 +54,23 @@ type deviceEvent struct {
 	again  bool // received: the server has marked it as sent before
 }
 
-// device is one simulated device. Its goroutine is run, with one reader per
-// connection. run owns all fields except commands.
+// device is one simulated device: a client of the SDK whose steps are reported.
 type device struct {
 	deviceConfig
-	commands chan command
-	ended    chan struct{} // closed when run returns, after which no command is received
+	client *sdk.Client
+	room   chan struct{} // holds one value for each uplink that is not stored
+	ended  chan struct{} // closed when run returns
 
-	uplinkSeq uint64
-	uplinks   []uplink // not yet stored by the server, oldest first
-	pending   []answer // received and not yet answered, oldest first
-	ledger    *sdk.Ledger
+	// Used by the goroutine of Run.
+	ctx         context.Context // ends when the device shall leave
+	stop        context.CancelFunc
+	firstUplink uint64 // number of the first one
+	lost        error  // why the last connection has failed or ended
+	failed      error  // why the device does not connect again
+
+	mu      sync.Mutex     // guards the fields below
+	limit   int            // largest uplink in bytes, 0 before the first registration
+	pending []*sdk.Message // received and not yet answered, oldest first
 }
 
 // command is a typed line.
@@ -82,115 +81,218 @@ type command struct {
 	result []byte
 }
 
-type uplink struct {
-	seq     uint64
-	payload []byte
-	sent    bool // on the current connection
-	again   bool // it was sent before
-	// After an answer retry later: the pause that follows it, and its end.
-	pause     time.Duration
-	notBefore time.Time
+func newDevice(cfg deviceConfig, id string) (*device, error) {
+	d := &device{deviceConfig: cfg, room: make(chan struct{}, maxWaiting), ended: make(chan struct{})}
+	d.ID, d.Handler, d.Mute = id, d.handle, cfg.ack == ackNever
+	d.Backoff.Max, d.Logger = maxBackoff, slog.New(slog.DiscardHandler)
+	d.Trace, d.OnDisconnect = d.trace, d.disconnected
+	d.Dial = func(ctx context.Context, addr string) (conn net.Conn, err error) {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		conn, d.lost = cfg.Dial(ctx, addr)
+		return conn, d.lost
+	}
+	var err error
+	d.client, err = sdk.New(d.Config)
+	return d, err
 }
-
-// later begins the pause after an answer retry later. It grows with each (SPEC §2.2).
-func (u *uplink) later(now time.Time) {
-	u.pause = min(max(2*u.pause, time.Second), time.Minute)
-	u.sent, u.notBefore = false, now.Add(u.pause)
-}
-
-// answer is a message that waits for the device's answer.
-type answer struct {
-	ticket    sdk.Ticket // of the ledger; zero for an ephemeral message and in v1
-	seq       uint64
-	ephemeral bool
-	at        time.Time // when the policy answers; zero = a person answers
-	code      protocol.AckCode
-	result    []byte
-}
-
-func newDevice(cfg deviceConfig, id string) *device {
-	cfg.register.ID = id
-	return &device{deviceConfig: cfg, commands: make(chan command), ended: make(chan struct{}),
-		ledger: sdk.NewLedger(cfg.dialect, sdk.Saved{})}
-}
-
-// errClosed reports a CLOSE that ended a connection.
-type errClosed struct {
-	protocol.Close
-	unsaid bool // before any input: the registration cannot be sent
-}
-
-// forGood reports whether the device must not come back. If it has closed the connection
-// itself, because the server or a proxy broke the protocol, it comes back (SPEC §7.4).
-func (e errClosed) forGood() bool { return !e.Code.Reconnect() && (e.Remote || e.unsaid) }
-
-func (e errClosed) Error() string { return "disconnected: " + closeText(e.Close) }
 
 // run connects again after each loss, until ctx ends (then it returns nil) or the
 // server's CLOSE says not to return.
 func (d *device) run(ctx context.Context) error {
 	defer close(d.ended)
-	for failures := 0; ; {
-		began := time.Now()
-		registered, err := d.connectOnce(ctx)
-		if ctx.Err() != nil {
-			return nil
+	d.ctx, d.stop = context.WithCancel(ctx)
+	defer d.stop()
+	if _, forGood := errors.AsType[*sdk.ClosedError](d.client.Run(d.ctx)); forGood {
+		return d.lost
+	}
+	return d.failed
+}
+
+func (d *device) disconnected(_ protocol.Close, retry time.Duration) {
+	d.forgetPending()
+	if !d.reconnect {
+		d.failed = d.lost
+		d.stop()
+		return
+	}
+	d.note("retrying", "", fmt.Sprintf("%s; again in %s", oneLine(d.lost.Error()), retry.Round(10*time.Millisecond)))
+}
+
+// trace reports a step.
+func (d *device) trace(s sdk.Step) {
+	seq := seqText(s.Seq, s.Ephemeral)
+	switch s.Kind {
+	case protocol.KindRegistered:
+		d.mu.Lock()
+		d.limit = s.Registered.MaxPayload
+		d.mu.Unlock()
+		d.note("connected", "", connectedText(d.Addr, d.Dialect, s.Registered))
+		if len(d.Groups) > 0 {
+			d.note("groups", "", groupsText(d.ID, d.Groups))
 		}
-		if registered && time.Since(began) >= settledAfter {
-			failures = 0
+	case protocol.KindData:
+		switch {
+		case s.Sent:
+			d.uplinkSent(s)
+		case s.Known || d.Mute: // handle does not get it
+			d.received(seq, s.Payload, s.Dup)
 		}
-		failures++
-		closed, _ := errors.AsType[errClosed](err)
-		if !d.reconnect || closed.forGood() {
-			return err
+	case protocol.KindAck:
+		switch {
+		case !s.Sent:
+			d.uplinkAcked(s)
+		case s.Err != nil:
+			d.note("refused", seq, s.Err.Error())
+		case s.Ask:
+			d.note("asked", seq, s.Code.String())
+		case s.Code != protocol.AckWorking:
+			d.note("answered", seq, s.Code.String())
 		}
-		pause := closed.RetryAfter + backoff(failures)
-		d.note("retrying", "", fmt.Sprintf("%s; again in %s", oneLine(err.Error()), pause.Round(10*time.Millisecond)))
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return nil
+	case protocol.KindMalformed:
+		d.note("ignored", "", closeText(s.Close))
+	case protocol.KindClosed:
+		d.lost = errors.New("disconnected: " + closeText(s.Close))
+		kind := "closed"
+		if d.ctx.Err() != nil {
+			kind = "left"
 		}
+		d.note(kind, "", closeText(s.Close))
 	}
 }
 
-// backoff returns a random pause below a ceiling that doubles, so that a fleet does
-// not return in one wave.
-func backoff(failures int) time.Duration {
-	ceiling := min(maxBackoff, minBackoff<<min(failures-1, 10))
-	return ceiling/4 + rand.N(ceiling*3/4)
+// send sends a typed line. It waits while too many are not stored, until the device ends.
+func (d *device) send(ctx context.Context, payload []byte) {
+	d.mu.Lock()
+	limit := d.limit
+	d.mu.Unlock()
+	if limit > 0 && len(payload) > limit {
+		d.note("refused", "", fmt.Sprintf("this dialect carries at most %d bytes", limit))
+		return
+	}
+	select {
+	case d.room <- struct{}{}:
+		_ = d.client.Post(payload) // it has more room than d.room
+	case <-d.ended:
+	case <-ctx.Done():
+	}
 }
 
-// connectOnce runs one connection. registered reports whether the server accepted
-// it.
-func (d *device) connectOnce(ctx context.Context) (registered bool, err error) {
-	dctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	conn, err := d.dial(dctx, d.addr)
-	cancel()
-	if err != nil {
-		return false, err
+// uplinkText numbers the uplinks from 1. The SDK begins with a higher number and leaves
+// none out.
+func (d *device) uplinkText(seq uint64) string {
+	if d.firstUplink == 0 {
+		d.firstUplink = seq
 	}
-	defer conn.Close()
-	cn := &connection{device: d, conn: conn, session: protocol.NewDevice(d.protocol, d.dialect, d.registration(), time.Now())}
-	err = cn.drive(ctx)
-	return cn.registered, err
+	return seqText(seq-d.firstUplink+1, false)
 }
 
-// registration begins a connection in the ledger. The server will send unanswered
-// messages again.
-func (d *device) registration() protocol.Register {
-	for _, a := range d.pending {
-		d.ledger.Decide(a.ticket, protocol.AckRetry, nil)
+func (d *device) uplinkSent(s sdk.Step) {
+	seq := d.uplinkText(s.Seq)
+	if s.Err != nil {
+		d.note("refused", seq, s.Err.Error())
+		<-d.room
+		return
 	}
-	d.pending = nil
-	r := d.register
-	r.Asks = d.dialect.Resumes()
-	r.Log, r.AskThrough = d.ledger.Connect()
-	return r
+	d.note("sent", seq, string(s.Payload))
+}
+
+func (d *device) uplinkAcked(s sdk.Step) {
+	seq := d.uplinkText(s.Seq)
+	switch s.Code {
+	case protocol.AckRetry:
+		d.note("later", seq, "the gateway cannot store it now; again in "+s.Wait.String())
+		return
+	case protocol.AckReject:
+		d.note("refused", seq, string(s.Payload))
+	default:
+		d.note("stored", seq, string(s.Payload))
+	}
+	<-d.room
+}
+
+func (d *device) received(seq string, payload []byte, again bool) {
+	d.report(deviceEvent{client: d.ID, kind: "received", seq: seq, text: string(payload), again: again})
+}
+
+// handle gets the messages in their order. It answers at once, or leaves the answer to a
+// timer or a person.
+func (d *device) handle(_ context.Context, m sdk.Message) ([]byte, error) {
+	if d.ack != ackManual && d.latency == 0 {
+		d.received(seqText(m.Seq, m.Ephemeral), m.Payload, m.Dup)
+		return d.byPolicy()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.received(seqText(m.Seq, m.Ephemeral), m.Payload, m.Dup)
+	switch {
+	case d.ack == ackManual && m.Seq == 0 && len(d.pending) > 0:
+		return nil, sdk.Later // a repeat: v1 has one message under way, and one answer is enough
+	case len(d.pending) == maxWaiting:
+		d.note("ignored", seqText(m.Seq, m.Ephemeral), "too many messages wait for an answer")
+		return nil, sdk.Retry
+	}
+	d.pending = append(d.pending, &m)
+	if d.ack != ackManual {
+		time.AfterFunc(d.latency, func() { d.answerThrough(&m) })
+	}
+	return nil, sdk.Later
+}
+
+// byPolicy returns the answer that --ack auto or reject gives.
+func (d *device) byPolicy() ([]byte, error) {
+	if d.ack == ackReject {
+		return nil, errors.New(d.result)
+	}
+	return []byte(d.result), nil
+}
+
+// answerThrough answers a message and those before it, whose time has come as well. A
+// connection that has ended leaves none.
+func (d *device) answerThrough(m *sdk.Message) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for slices.Contains(d.pending, m) {
+		result, err := d.byPolicy()
+		d.answerLocked(0, result, err)
+	}
+}
+
+// forgetPending leaves the messages of a connection that has ended to the server, which
+// will send them again.
+func (d *device) forgetPending() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.pending) > 0 {
+		d.answerLocked(0, nil, sdk.Retry)
+	}
+}
+
+// answer gives the answer that a person has typed.
+func (d *device) answer(c command) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := slices.IndexFunc(d.pending, func(m *sdk.Message) bool { return c.seq == "" || c.seq == seqText(m.Seq, m.Ephemeral) })
+	switch {
+	case i < 0:
+		d.note("refused", c.seq, "no such message waits for an answer")
+	case c.code == protocol.AckRetry:
+		d.answerLocked(i, nil, sdk.Retry)
+	case c.code == protocol.AckReject:
+		d.answerLocked(i, nil, errors.New(string(c.result)))
+	default:
+		d.answerLocked(i, c.result, nil)
+	}
+}
+
+func (d *device) answerLocked(i int, result []byte, err error) {
+	m := d.pending[i]
+	d.pending = slices.Delete(d.pending, i, i+1)
+	d.client.Answer(*m, result, err)
 }
 
 func (d *device) note(kind, seq, text string) {
-	d.report(deviceEvent{client: d.register.ID, kind: kind, seq: seq, text: text})
+	d.report(deviceEvent{client: d.ID, kind: kind, seq: seq, text: text})
 }
 
 // seqText returns a sequence as the text dialect writes it: e7 is valid in its

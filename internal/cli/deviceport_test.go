@@ -195,3 +195,23 @@ func (p *devicePort) kickOnce() bool {
 	p.kicked = true
 	return was
 }
+
+// readInto sends each read as one piece, because in v1 a read is a message. It closes in
+// at the end of conn.
+func readInto(conn net.Conn, in chan<- []byte, done <-chan struct{}) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := conn.Read(buf)
+		if n > 0 {
+			select {
+			case in <- append([]byte(nil), buf[:n]...):
+			case <-done:
+				return
+			}
+		}
+		if err != nil {
+			close(in)
+			return
+		}
+	}
+}

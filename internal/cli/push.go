@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -13,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/longwire/longwire/client"
+	"github.com/longwire/longwire/internal/private"
 )
 
 // maxPayload is the largest payload that a gateway accepts, in bytes.
@@ -165,7 +164,7 @@ func (f *pushFlags) payload(e *environ, args []string) (client.Payload, error) {
 	case f.file == "" && isTerminal(e.in):
 		return none, usagef("no payload: give TEXT, --json or --file (- for standard input)")
 	}
-	b, err := readAllBounded(e.in, "standard input", maxPayload)
+	b, err := private.ReadAll(e.in, "standard input", maxPayload)
 	return payloadOf(b), err
 }
 
@@ -182,18 +181,6 @@ func payloadOf(b []byte) client.Payload {
 		return client.Text(string(b))
 	}
 	return client.Bytes(b)
-}
-
-// readAllBounded reads r to its end and refuses more than limit bytes.
-func readAllBounded(r io.Reader, name string, limit int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
-	}
-	return b, nil
 }
 
 func (e *environ) runPush(cmd *cobra.Command, f pushFlags, p client.Push) error {

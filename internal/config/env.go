@@ -87,7 +87,7 @@ func (l *loader) loadSecret(s setting, from Source, name string) {
 		return
 	}
 	l.config.secretFiles = append(l.config.secretFiles, name)
-	text, err := readBounded(name)
+	text, err := readText(name)
 	if err != nil {
 		l.complain(Problem{Setting: s.key, Text: fmt.Sprintf("%s: %v", name, err), Source: from})
 		return

@@ -31,7 +31,7 @@ type file struct {
 
 // loadFile reads the settings of a YAML file.
 func (l *loader) loadFile(name string) {
-	text, err := readBounded(name)
+	text, err := readText(name)
 	if err != nil {
 		l.complain(Problem{Text: err.Error(), Source: Source{Kind: "file", Name: name}})
 		return
@@ -53,7 +53,7 @@ func (l *loader) loadFile(name string) {
 	}
 }
 
-func readBounded(name string) (string, error) {
+func readText(name string) (string, error) {
 	r, err := os.Open(name)
 	if err != nil {
 		if p, ok := errors.AsType[*os.PathError](err); ok {

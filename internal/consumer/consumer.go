@@ -99,26 +99,19 @@ func New(cfg Config) (*Manager, error) {
 		cfg.Now = time.Now
 	}
 	m := &Manager{cfg: cfg, consumers: map[string]*held{}}
-	for after := ""; ; {
-		page, err := cfg.Gateway.Entries(keyPrefix, after, gateway.MaxListLimit)
-		if err != nil {
-			return nil, err
+	err := cfg.Gateway.EachEntry(keyPrefix, func(name string, value []byte) (err error) {
+		c := new(held)
+		if err := json.Unmarshal(value, &c.Consumer); err != nil {
+			return err
 		}
-		for _, e := range page.Items {
-			c := new(held)
-			if err := json.Unmarshal(e.Value, &c.Consumer); err != nil {
-				return nil, fmt.Errorf("entry %q: %w", e.Key, err)
-			}
-			if c.filter, err = feed.Compile(c.Filter, c.Limit, cfg.Lookup); err != nil {
-				return nil, err
-			}
-			m.consumers[e.Key] = c
-		}
-		if !page.More {
-			return m, nil
-		}
-		after = page.Next
+		m.consumers[keyPrefix+name] = c
+		c.filter, err = feed.Compile(c.Filter, c.Limit, cfg.Lookup)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
+	return m, nil
 }
 
 // Put creates a consumer that begins behind the event numbered after, or gives an

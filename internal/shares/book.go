@@ -32,9 +32,6 @@ type rank[K comparable, V any] struct{ first, last *owner[K, V] }
 // Len returns the number of places.
 func (b *Book[K, V]) Len() int { return b.len }
 
-// Owners returns the number of owners that have a place.
-func (b *Book[K, V]) Owners() int { return len(b.owners) }
-
 // Of returns how many places an owner has.
 func (b *Book[K, V]) Of(name K) int {
 	if o := b.owners[name]; o != nil {

@@ -18,8 +18,8 @@ func TestTheOwnerWithTheMostGivesWayFirst(t *testing.T) {
 	if want := []int{1, 2, 0, 3, 4}; len(order) != 5 || order[0] != want[0] || order[1] != want[1] || order[2] != want[2] {
 		t.Errorf("gave way in the order %v, want %v", order, want)
 	}
-	if b.Len() != 0 || b.Owners() != 0 {
-		t.Errorf("%d places of %d owners are left", b.Len(), b.Owners())
+	if b.Len() != 0 || len(b.owners) != 0 {
+		t.Errorf("%d places of %d owners are left", b.Len(), len(b.owners))
 	}
 }
 

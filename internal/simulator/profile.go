@@ -94,10 +94,8 @@ func between(a, b time.Duration) time.Duration { return a + rand.N(b-a) }
 
 // sleep waits for d, or returns ctx's error.
 func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

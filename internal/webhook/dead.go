@@ -171,10 +171,8 @@ func (e *endpoint) untilAsked(ctx context.Context) error {
 const replayTries = 5
 
 func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

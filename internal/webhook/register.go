@@ -227,7 +227,7 @@ func (m *Manager) Delete(ctx context.Context, id string, limit apikey.Limit) err
 func (m *Manager) erase(ctx context.Context, id string) error {
 	gone := []gateway.Entry{{Key: keyHook + id}, {Key: keyCursor + id}}
 	for _, prefix := range []string{keyParked + id + " ", keyDead + id + " "} {
-		err := eachEntry(m.cfg.Gateway, prefix, func(rest string, _ []byte) error {
+		err := m.cfg.Gateway.EachEntry(prefix, func(rest string, _ []byte) error {
 			gone = append(gone, gateway.Entry{Key: prefix + rest})
 			return nil
 		})

@@ -71,31 +71,6 @@ func (e *endpoint) dropDeadLocked() (entries []gateway.Entry) {
 	return entries
 }
 
-// store is the part of gateway.Gateway that keeps entries.
-type store interface {
-	Put(ctx context.Context, entries []gateway.Entry) error
-	Entries(prefix, after string, limit int) (gateway.Page[gateway.Entry, string], error)
-}
-
-// eachEntry calls fn with the entries whose keys start with prefix.
-func eachEntry(s store, prefix string, fn func(rest string, value []byte) error) error {
-	for after := ""; ; {
-		page, err := s.Entries(prefix, after, gateway.MaxListLimit)
-		if err != nil {
-			return err
-		}
-		for _, e := range page.Items {
-			if err := fn(strings.TrimPrefix(e.Key, prefix), e.Value); err != nil {
-				return fmt.Errorf("entry %q: %w", e.Key, err)
-			}
-		}
-		if !page.More {
-			return nil
-		}
-		after = page.Next
-	}
-}
-
 func entry(key string, v any) gateway.Entry {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -108,12 +83,12 @@ func deadKey(id string, number uint64) string { return fmt.Sprintf("%s%s %020d",
 
 // load makes the endpoints of the stored webhooks.
 func (m *Manager) load() error {
-	s, now := m.cfg.Gateway, m.cfg.Now()
-	err := eachEntry(s, keyPosition, func(_ string, v []byte) error { return json.Unmarshal(v, &m.position) })
+	g, now := m.cfg.Gateway, m.cfg.Now()
+	err := g.EachEntry(keyPosition, func(_ string, v []byte) error { return json.Unmarshal(v, &m.position) })
 	if err != nil {
 		return err
 	}
-	err = eachEntry(s, keyHook, func(id string, v []byte) error {
+	err = g.EachEntry(keyHook, func(id string, v []byte) error {
 		var w Webhook
 		if err := json.Unmarshal(v, &w); err != nil {
 			return err
@@ -125,7 +100,7 @@ func (m *Manager) load() error {
 	if err != nil {
 		return err
 	}
-	err = eachEntry(s, keyCursor, func(id string, v []byte) error {
+	err = g.EachEntry(keyCursor, func(id string, v []byte) error {
 		e := m.endpoints[id]
 		if e == nil {
 			return nil
@@ -140,7 +115,7 @@ func (m *Manager) load() error {
 	if err != nil {
 		return err
 	}
-	err = eachEntry(s, keyDead, func(rest string, v []byte) error {
+	err = g.EachEntry(keyDead, func(rest string, v []byte) error {
 		id, _, _ := strings.Cut(rest, " ")
 		var d DeadLetter
 		if e := m.endpoints[id]; e != nil && json.Unmarshal(v, &d) == nil {
@@ -151,7 +126,7 @@ func (m *Manager) load() error {
 	if err != nil {
 		return err
 	}
-	return eachEntry(s, keyParked, func(rest string, v []byte) error {
+	return g.EachEntry(keyParked, func(rest string, v []byte) error {
 		id, lane, _ := strings.Cut(rest, " ")
 		e := m.endpoints[id]
 		if e == nil {

@@ -142,18 +142,6 @@ func (w *Wheel) Cancel(t *Timer) bool {
 	return true
 }
 
-// Armed returns how many timers are armed, for metrics and tests.
-func (w *Wheel) Armed() int {
-	n := 0
-	for i := range w.shards {
-		s := &w.shards[i]
-		s.mu.Lock()
-		n += s.armed
-		s.mu.Unlock()
-	}
-	return n
-}
-
 // run is the wheel's goroutine: it fires due timers, finds the next deadline and
 // sleeps until then. It ends when Stop closes w.stop.
 func (w *Wheel) run() {

@@ -39,7 +39,7 @@ func readAuthorities(name string) (authorities, error) {
 // readCertificates reads the certificates of a PEM file. It skips other blocks, as
 // the listener does.
 func readCertificates(name string) (list []*x509.Certificate, err error) {
-	text, _, err := readBounded(name, maxKeyFile)
+	text, _, err := readTrusted(name, maxKeyFile)
 	if err != nil {
 		return nil, err
 	}

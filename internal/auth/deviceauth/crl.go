@@ -33,7 +33,7 @@ func readRevoked(name, authorities string) (revoked revokedCertificates, stale t
 	if err != nil {
 		return nil, stale, err
 	}
-	text, _, err := readBounded(name, maxKeyFile)
+	text, _, err := readTrusted(name, maxKeyFile)
 	if err != nil {
 		return nil, stale, err
 	}

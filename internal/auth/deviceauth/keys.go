@@ -77,7 +77,7 @@ func LoadKeys(name string) (*KeySet, error) {
 }
 
 func (s *KeySet) load(file string) error {
-	b, _, err := readBounded(file, maxKeyFile)
+	b, _, err := readTrusted(file, maxKeyFile)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -95,7 +94,7 @@ func ReadTokens(name string) ([]TokenEntry, error) {
 // readTokenFile reports the line of an error without its text, because an operator
 // may have put a token itself into the file.
 func readTokenFile(name string) (*tokenFile, error) {
-	b, info, err := readBounded(name, maxTokenFile)
+	b, info, err := readTrusted(name, maxTokenFile)
 	if err != nil {
 		return nil, err
 	}
@@ -137,9 +136,9 @@ func parseTokenLine(text []byte) (*TokenEntry, error) {
 	return &e, e.check()
 }
 
-// readBounded reads a regular file of at most limit bytes, without its byte order mark.
+// readTrusted reads a regular file of at most limit bytes, without its byte order mark.
 // It refuses a file that another user can change.
-func readBounded(name string, limit int64) ([]byte, fs.FileInfo, error) {
+func readTrusted(name string, limit int64) ([]byte, fs.FileInfo, error) {
 	if err := private.Trusted(name); err != nil {
 		return nil, nil, err
 	}
@@ -155,12 +154,9 @@ func readBounded(name string, limit int64) ([]byte, fs.FileInfo, error) {
 	if !info.Mode().IsRegular() {
 		return nil, nil, fmt.Errorf("%s is not a regular file", name)
 	}
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	b, err := private.ReadAll(r, name, limit)
 	if err != nil {
 		return nil, nil, err
-	}
-	if int64(len(b)) > limit {
-		return nil, nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
 	}
 	return private.WithoutMark(b), info, nil
 }
