@@ -40,6 +40,7 @@ type endpoint struct {
 	ctx       context.Context // of the run
 	cancel    context.CancelFunc
 	order     list.List // of the *items taken and not done, by rising numbers
+	passed    uint64    // highest number of an item of the order that was delivered, or given up
 	lanes     map[string]*lane
 	ready     []*lane
 	inflight  int

@@ -83,6 +83,9 @@ func (e *endpoint) answeredLocked(r *request, a answer) {
 // deliveredLocked removes an event that was delivered, or given up.
 func (e *endpoint) deliveredLocked(l *lane, it *item) {
 	p := e.parked[l.key]
+	if it.place != nil {
+		e.passed = max(e.passed, it.event.Seq)
+	}
 	e.popLocked(l)
 	if p == nil {
 		return

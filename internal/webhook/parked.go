@@ -83,6 +83,32 @@ func (e *endpoint) spillLocked() bool {
 	return true
 }
 
+// setAsideLocked parks the clients whose events wait in the order, if an event behind the first
+// of these was delivered: the mark passes all, and what was delivered is not sent again. The
+// run ends, or the process.
+func (e *endpoint) setAsideLocked() {
+	first := e.firstLocked()
+	if first == nil || e.passed <= first.event.Seq || len(e.parked)+len(e.lanes) > maxParked {
+		return
+	}
+	for key, l := range e.lanes {
+		if len(l.queue) == 0 {
+			continue
+		}
+		p := e.parked[key]
+		if p == nil {
+			p = &parking{First: l.head().event.Seq, Fails: l.fails, Since: l.since, began: l.since}
+			if !l.since.IsZero() {
+				p.Failing = e.m.cfg.Now().Sub(l.since)
+			}
+			e.parked[key] = p
+		}
+		p.live, p.read = false, 0
+		e.touched[key] = true
+	}
+	e.order.Init()
+}
+
 // unparkLocked ends a parking if all that was read again is delivered, and the
 // dispatcher has come to the position of the scan.
 func (e *endpoint) unparkLocked(key string, p *parking) {

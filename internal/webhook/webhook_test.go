@@ -1180,3 +1180,74 @@ func TestChangesAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// Events that were answered are not sent again after a change of the webhook, after a pause
+// or after an orderly stop, although an earlier event of another client still waits: for its
+// request, for a retry or because the client may come back.
+func TestAnEndOfARunRepeatsNothingThatWasAnswered(t *testing.T) {
+	for name, end := range map[string]func(w *world, h Webhook){
+		"stop": func(w *world, h Webhook) {
+			if err := w.m.Close(); err != nil {
+				w.Fatal(err)
+			}
+			w.start()
+		},
+		"rotation": func(w *world, h Webhook) {
+			if _, err := w.m.Rotate(w.Context(), h.ID, apikey.Limit{}); err != nil {
+				w.Fatal(err)
+			}
+		},
+		"pause": func(w *world, h Webhook) { w.set(h, Paused); w.set(h, Active) },
+	} {
+		for _, waits := range []string{"request", "retry", "settles"} {
+			t.Run(name+" "+waits, func(t *testing.T) {
+				inWorld(t, func(w *world) {
+					r, held := w.receiver("r"), true
+					r.answers(func(ctx context.Context, b body, _ int) *http.Response {
+						r.mu.Lock()
+						hold := held && b.Client == "a" && b.Text == "1"
+						r.mu.Unlock()
+						switch {
+						case hold && waits == "request":
+							<-ctx.Done()
+						case hold:
+							return status(500)
+						}
+						return status(200)
+					})
+					s := Spec{Filter: feed.Filter{Types: []string{"message.received", "client.disconnected"}}, Settle: time.Minute, Timeout: MaxTimeout}
+					a, b, c := w.connect("a"), w.connect("b"), w.connect("c")
+					h := w.create(r, s)
+					if waits == "settles" {
+						c.Disconnect(gateway.ReasonConnectionLost)
+						synctest.Wait()
+					} else {
+						w.send(a, 1, 3)
+					}
+					w.send(b, 1, 50)
+					w.want(r, "b", count(50))
+					time.Sleep(2500 * time.Millisecond) // of virtual time: the second try has failed, too
+					r.signedWith(Webhook{})             // the secret may change
+					end(w, h)
+					r.mu.Lock()
+					held = false
+					r.mu.Unlock()
+					w.send(b, 51, 52)
+					time.Sleep(2 * time.Minute)
+					w.want(r, "b", count(52))
+					if waits == "settles" {
+						w.want(r, "c", "")
+						if got := slices.ContainsFunc(r.all(), func(b body) bool { return b.Client == "c" }); !got {
+							t.Error("the end of the connection did not come")
+						}
+					} else {
+						w.want(r, "a", count(3))
+					}
+					if s := w.status(h); s.Parked != 0 || s.Lag != 0 || s.Waiting != 0 {
+						t.Errorf("at the end: %+v", s)
+					}
+				})
+			})
+		}
+	}
+}
