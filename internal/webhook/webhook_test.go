@@ -1251,3 +1251,65 @@ func TestAnEndOfARunRepeatsNothingThatWasAnswered(t *testing.T) {
 		}
 	}
 }
+
+// During a redelivery a change counts from the next dead letter on: each goes to the URL of
+// the webhook with its secrets, and none to a webhook that is deleted.
+func TestChangesDuringARedelivery(t *testing.T) {
+	for name, c := range map[string]struct {
+		change   func(w *world, h Webhook) error
+		old, new int
+	}{
+		"delete": {func(w *world, h Webhook) error { return w.m.Delete(w.Context(), h.ID, apikey.Limit{}) }, 1, 0},
+		"url": {func(w *world, h Webhook) error {
+			_, err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.URL = "https://new"; return nil })
+			return err
+		}, 1, 3},
+		"rotation": {func(w *world, h Webhook) error {
+			next, err := w.m.Rotate(w.Context(), h.ID, apikey.Limit{})
+			w.receivers["old"].signedWith(next) // which verifies the next requests
+			return err
+		}, 4, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				old, moved := w.receiver("old"), w.receiver("new")
+				h := w.create(old, Spec{RetryFor: time.Minute})
+				old.answers(func(_ context.Context, b body, _ int) *http.Response {
+					if b.Client == "a" {
+						return status(422)
+					}
+					return status(200)
+				})
+				a, b := w.connect("a"), w.connect("b")
+				w.send(a, 1, 4)
+				for i := 1; i <= 80; i++ { // the endpoint is not down
+					w.send(b, i, i)
+					time.Sleep(10 * time.Second)
+				}
+				if dead, _, err := w.m.Dead(h.ID, apikey.Limit{}, 0, 10); err != nil || len(dead) != 4 {
+					t.Fatalf("%d dead letters, %v; want 4", len(dead), err)
+				}
+				var once sync.Once
+				old.answers(func(context.Context, body, int) *http.Response {
+					once.Do(func() {
+						if err := c.change(w, h); err != nil {
+							t.Error(err)
+						}
+					})
+					return status(200)
+				})
+				before := len(old.all())
+				_, failed, err := w.m.Redeliver(w.Context(), h.ID, apikey.Limit{})
+				if deleted := name == "delete"; failed != "" || errors.Is(err, ErrNotFound) != deleted {
+					t.Errorf("the redelivery: %q, %v", failed, err)
+				}
+				if got := len(old.all()) - before; got != c.old {
+					t.Errorf("the first endpoint has got %d, want %d", got, c.old)
+				}
+				if got := len(moved.all()); got != c.new {
+					t.Errorf("the new endpoint has got %d, want %d", got, c.new)
+				}
+			})
+		})
+	}
+}
