@@ -172,15 +172,11 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 	return a, reply, replyKindOf(res.Header)
 }
 
-// sign sets the headers of the Standard Webhooks specification. During a rotation both
-// secrets sign.
+// sign sets the headers of the Standard Webhooks specification. After a rotation the secrets
+// of the last day sign, too.
 func sign(h http.Header, w *Webhook, id string, body []byte, at time.Time) error {
-	secrets := []string{w.Secret}
-	if w.OldSecret != "" && at.Before(w.OldUntil) {
-		secrets = append(secrets, w.OldSecret)
-	}
 	var signatures []string
-	for _, secret := range secrets {
+	for _, secret := range w.secrets(at) {
 		key, err := standardwebhooks.NewWebhook(secret)
 		if err != nil {
 			return fmt.Errorf("the secret is not base64: %w", err)

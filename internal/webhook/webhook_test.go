@@ -1313,3 +1313,53 @@ func TestChangesDuringARedelivery(t *testing.T) {
 		})
 	}
 }
+
+// Each secret signs for a day after its rotation, however many rotations follow, up to a
+// bound; a restart does not change that.
+func TestEachSecretSignsForADay(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		all := []Webhook{w.create(r, Spec{})}
+		a, n := w.connect("a"), 0
+		rotate := func() {
+			w.Helper()
+			next, err := w.m.Rotate(w.Context(), all[0].ID, apikey.Limit{})
+			if err != nil {
+				w.Fatal(err)
+			}
+			all = append(all, next)
+		}
+		accepted := func(hooks ...Webhook) {
+			w.Helper()
+			for _, h := range hooks {
+				r.signedWith(h)
+				n++
+				w.send(a, n, n)
+			}
+		}
+		rotate()
+		time.Sleep(time.Hour)
+		rotate()
+		accepted(all...)
+		if err := w.m.Close(); err != nil {
+			w.Fatal(err)
+		}
+		w.start()
+		accepted(all...)
+		time.Sleep(23*time.Hour - time.Second)
+		accepted(all...)
+		time.Sleep(2 * time.Second) // the first one has ended
+		if s := w.status(all[0]); len(s.secrets(time.Now())) != 2 {
+			w.Errorf("%d secrets sign, want 2", len(s.secrets(time.Now())))
+		}
+		accepted(all[1:]...)
+		for range 2 * maxOlder {
+			rotate()
+		}
+		accepted(all[len(all)-maxOlder-2:]...)
+		if s := w.status(all[0]); len(s.secrets(time.Now())) != maxOlder+2 || len(s.Older) != maxOlder {
+			w.Errorf("%d secrets sign, and %d are kept", len(s.secrets(time.Now())), len(s.Older))
+		}
+		w.want(r, "a", count(n))
+	})
+}
