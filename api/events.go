@@ -246,19 +246,6 @@ func (q *query) list(name string) (values []string) {
 	return values
 }
 
-// wantsLines reports whether the caller asked for NDJSON; ok is false when it
-// accepts neither form.
-func wantsLines(r *http.Request) (lines, ok bool) {
-	accept := strings.ToLower(strings.Join(r.Header["Accept"], ","))
-	if accept == "" || strings.Contains(accept, "text/event-stream") {
-		return false, true
-	}
-	if strings.Contains(accept, "application/x-ndjson") {
-		return true, true
-	}
-	return false, strings.Contains(accept, "*/*") || strings.Contains(accept, "text/*")
-}
-
 // stream is one reader of the events. It is owned by its request's goroutine.
 type stream struct {
 	server   *server
