@@ -136,7 +136,7 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 	if replay {
 		req.Header.Set("Webhook-Replay", "true")
 	}
-	res, err := client.Do(req)
+	res, err := client.Transport.RoundTrip(req) // client.Do reads the Location of a redirect, and fails if it is none
 	if err != nil {
 		a.Duration, a.Error = time.Since(begun), plainError(err, w.Timeout)
 		return a, nil, kind
@@ -193,10 +193,11 @@ func sign(h http.Header, w *Webhook, id string, body []byte, at time.Time) error
 	return nil
 }
 
-// retryAfter reads the header of that name: seconds or a date.
+// retryAfter reads the header of that name: seconds, of which there may be more than a
+// number holds, or a date.
 func retryAfter(v string, now time.Time) time.Duration {
-	if s, err := strconv.Atoi(v); err == nil && s > 0 {
-		return min(time.Duration(min(s, 1<<20))*time.Second, maxRetryAfter)
+	if s, err := strconv.ParseUint(v, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(s, uint64(maxRetryAfter/time.Second))) * time.Second
 	}
 	if t, err := http.ParseTime(v); err == nil {
 		return min(max(0, t.Sub(now)), maxRetryAfter)
@@ -220,18 +221,14 @@ func plainError(err error, timeout time.Duration) string {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "the connection was refused"
 	}
-	text := err.Error()
-	if _, cause, ok := strings.Cut(text, `": `); ok { // net/http puts method and URL before it
-		text = cause
-	}
-	return text
+	return err.Error()
 }
 
 // newHTTP returns the client of one endpoint, so that none takes the connections of
 // others. Addresses are checked when a connection
 // is made, after the name was looked up, so that a name cannot lead elsewhere later.
 func (m *Manager) newHTTP() *http.Client {
-	c := &http.Client{Transport: m.cfg.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	c := &http.Client{Transport: m.cfg.transport}
 	if c.Transport == nil {
 		c.Transport = m.newTransport()
 	}

@@ -53,6 +53,7 @@ func TestAddressesThatWebhooksMayReach(t *testing.T) {
 		{to: "10.0.1.1:80", networks: "10.0.0.0/24"}, {to: "127.0.0.1:80", networks: "127.0.0.0/8", want: true},
 		{to: "127.0.0.1:8080", networks: "127.0.0.0/8", loopback: yes}, {to: "[::ffff:127.0.0.1]:8080", loopback: yes},
 		{to: "127.0.0.1:9000", loopback: yes}, {to: "127.9.9.9:9000", loopback: yes}, {to: "[::1]:9000", loopback: yes}, {to: "93.184.216.34:9000", want: true},
+		{to: "0.0.0.0:8080", networks: "0.0.0.0/0"}, {to: "[::]:8080", networks: "::/0"}, {to: "[::ffff:0.0.0.0]:9000", networks: "0.0.0.0/0"},
 	} {
 		cfg := Config{AllowLoopback: c.loopback, Own: own}
 		if c.networks != "" {
@@ -177,8 +178,14 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 	}))
 	t.Cleanup(srv.Close)
-	if a := try(t, onNetwork(t, yes), srv.URL); a.Status != 307 || !strings.Contains(a.Error, "redirect") || followed.Load() {
-		t.Errorf("%d, %q, followed: %v", a.Status, a.Error, followed.Load())
+	nowhere := onWire(t, func(c net.Conn) {
+		takeRequest(c)
+		_, _ = io.WriteString(c, "HTTP/1.1 307 Temporary Redirect\r\nLocation: ::::\r\nContent-Length: 0\r\n\r\n")
+	})
+	for _, url := range []string{srv.URL, nowhere} {
+		if a := try(t, onNetwork(t, yes), url); a.Status != 307 || a.Error != "the endpoint redirects, and redirects are not followed" || followed.Load() {
+			t.Errorf("%s: %d, %q, followed: %v", url, a.Status, a.Error, followed.Load())
+		}
 	}
 }
 

@@ -840,6 +840,22 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
+// Retry-After is seconds or a date, and counts for an hour at most.
+func TestFormsOfRetryAfter(t *testing.T) {
+	now := time.Date(2026, time.November, 30, 21, 48, 26, 0, time.UTC)
+	for v, want := range map[string]time.Duration{
+		"3": 3 * time.Second, "003": 3 * time.Second, "0": 0, "3600": time.Hour, "3601": time.Hour,
+		"9223372036854775808": time.Hour, "99999999999999999999999999": time.Hour, // no number is too large
+		"": 0, "-1": 0, "3.5": 0, "0x10": 0, "soon": 0,
+		"Mon, 30 Nov 2026 21:48:30 GMT": 4 * time.Second, "Monday, 30-Nov-26 21:48:30 GMT": 4 * time.Second, "Mon Nov 30 21:48:30 2026": 4 * time.Second,
+		"Mon, 30 Nov 2026 21:48:00 GMT": 0, "Fri, 31 Dec 9999 23:59:59 GMT": time.Hour,
+	} {
+		if got := retryAfter(v, now); got != want {
+			t.Errorf("Retry-After: %s is %v, want %v", v, got, want)
+		}
+	}
+}
+
 // Of two requests at once the longer Retry-After counts, and a replay obeys it, too.
 func TestTheLongestRetryAfterIsForAllRequests(t *testing.T) {
 	inWorld(t, func(w *world) {
