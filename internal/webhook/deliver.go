@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -117,9 +118,11 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 	a.At = m.cfg.Now()
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
+	ctx, leave := m.onlyAllowed(ctx)
+	defer leave()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.URL, bytes.NewReader(body))
 	if err == nil {
-		err = m.refuseURL(req.URL) // a connection that is open is no way around a rule that is new
+		err = m.refuseURL(req.URL)
 	}
 	if err == nil {
 		err = sign(req.Header, w, id, body, a.At)
@@ -138,6 +141,9 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 	}
 	res, err := client.Transport.RoundTrip(req) // client.Do reads the Location of a redirect, and fails if it is none
 	if err != nil {
+		if refused, ok := errors.AsType[*refusedAddress](context.Cause(ctx)); ok {
+			err = refused
+		}
 		a.Duration, a.Error = time.Since(begun), plainError(err, w.Timeout)
 		return a, nil, kind
 	}
@@ -170,6 +176,24 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 		}
 	}
 	return a, reply, replyKindOf(res.Header)
+}
+
+// onlyAllowed returns the context of a request that is given up, with the cause, if it got an
+// open connection whose address is no longer allowed: such a connection is no way around a
+// rule that is new. The caller calls leave after the request.
+func (m *Manager) onlyAllowed(ctx context.Context) (_ context.Context, leave func()) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+		to, ok := c.Conn.RemoteAddr().(*net.TCPAddr)
+		if !ok || !c.Reused {
+			return // a new one was checked
+		}
+		if refused := m.refuse(to.AddrPort()); refused != nil {
+			giveUp(refused)
+			_ = c.Conn.Close() // before the request is written
+		}
+	}})
+	return ctx, func() { giveUp(nil) }
 }
 
 // sign sets the headers of the Standard Webhooks specification. After a rotation the secrets
