@@ -490,3 +490,22 @@ func filterOf(i int) feed.Filter {
 	}
 	return feed.Filter{Types: []string{"message.*"}}
 }
+
+// A client that is back within Settle is not delayed: neither its end nor its return is
+// reported, and what it sends comes at once.
+func TestAClientThatIsBackIsNotDelayed(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		w.create(r, Spec{Settle: 10 * time.Minute, Filter: feed.Filter{Types: []string{"client.*", "message.received"}}})
+		for n := range 3 {
+			a := w.connect("a")
+			w.send(a, 1, 2)
+			if got, want := r.texts("a"), strings.Repeat(" 1 2", n+1); got != want {
+				t.Errorf("after %d returns: %q, want %q", n, got, want)
+			}
+			a.Disconnect(gateway.ReasonConnectionLost)
+			synctest.Wait()
+			time.Sleep(time.Second)
+		}
+	})
+}

@@ -57,10 +57,11 @@ func (e *endpoint) offerLocked(l *lane) {
 		delete(e.lanes, l.key)
 		return
 	}
-	if until := e.settleUntil(l, it); until.After(l.next) {
-		l.next = until
+	wait := l.next
+	if until := e.settleUntil(l, it); until.After(wait) { // which ends when the client is back
+		wait = until
 	}
-	if wait := l.next; wait.After(e.m.cfg.Now()) {
+	if wait.After(e.m.cfg.Now()) {
 		e.wakeLocked(wait)
 		return
 	}
