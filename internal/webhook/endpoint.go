@@ -126,6 +126,9 @@ func wanted(filter *feed.Compiled, events []gateway.Event) ([]gateway.Event, err
 func (e *endpoint) takeLocked(ev *gateway.Event) {
 	key := laneOf(ev)
 	if p := e.parked[key]; p != nil && (!p.live || ev.Seq <= p.read) {
+		if ev.Type == gateway.EventClientConnected && p.Fails == 0 && !p.Next.IsZero() {
+			p.Next, e.scanAt = time.Time{}, time.Time{} // the client is back: it waits for nothing
+		}
 		return // it is read again, or was
 	}
 	it := &item{event: *ev}

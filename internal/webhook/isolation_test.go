@@ -15,6 +15,7 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/engine/memstore"
 	"github.com/longwire/longwire/internal/feed"
+	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
 // note puts an event of a client into the log.
@@ -489,6 +490,65 @@ func filterOf(i int) feed.Filter {
 		return feed.Filter{Types: []string{"message.received", "message.failed"}}
 	}
 	return feed.Filter{Types: []string{"message.*"}}
+}
+
+// Clients that are away and may come back delay no other client, however many there are. Each
+// is reported after Settle, and those that come back in time are not.
+func TestAMassDisconnectionDelaysNoOther(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		const settle, many = 5 * time.Minute, 3 * maxTaken
+		h := w.create(r, Spec{Settle: settle, Filter: feed.Filter{Types: []string{"client.*", "message.received"}}})
+		healthy := w.connect("healthy")
+		var links []*gatewaytest.Link
+		for i := range many {
+			links = append(links, w.connect(gateway.ClientID(fmt.Sprint("c", i))))
+		}
+		time.Sleep(time.Second)
+		began, before := time.Now(), len(r.all())
+		for _, l := range links {
+			l.Disconnect(gateway.ReasonConnectionLost)
+		}
+		synctest.Wait()
+		for i := 1; i <= 10; i++ {
+			w.send(healthy, i, i)
+			time.Sleep(time.Second)
+			w.want(r, "healthy", " "+count(i)) // its connection has no text
+		}
+		for i := range many / 2 { // some of them are parked, and some are not
+			back := w.connect(gateway.ClientID(fmt.Sprint("c", 2*i)))
+			w.send(back, 1, 1)
+		}
+		time.Sleep(5 * time.Second)
+		for i := range many / 2 {
+			if id := fmt.Sprint("c", 2*i); r.texts(id) != " 1" {
+				t.Fatalf("of %s, which is back, came %q", id, r.texts(id))
+			}
+		}
+		if err := w.m.Close(); err != nil { // who waits for Settle does so over a restart
+			w.Fatal(err)
+		}
+		w.start()
+		time.Sleep(settle - time.Second - time.Since(began))
+		if n := len(r.all()) - before; n != 10+many/2 {
+			t.Errorf("before the time is over %d events came, want %d", n, 10+many/2)
+		}
+		time.Sleep(settle/10 + 3*time.Second)
+		ended := map[string]int{}
+		for _, b := range r.all() {
+			if b.Type == "client.disconnected" {
+				ended[b.Client]++
+			}
+		}
+		for i := range many {
+			if got, want := ended[fmt.Sprint("c", i)], i%2; got != want {
+				t.Fatalf("c%d was reported %d times, want %d", i, got, want)
+			}
+		}
+		if s := w.status(h); s.Parked != 0 || s.Waiting != 0 || s.Lag != 0 {
+			t.Errorf("at the end: %+v", s)
+		}
+	})
 }
 
 // A client that is back within Settle is not delayed: neither its end nor its return is

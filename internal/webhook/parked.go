@@ -61,7 +61,10 @@ func (e *endpoint) spillLocked() bool {
 			}
 		}
 	}
-	if l == nil || maxTaken+e.reread+e.reserved+laneProbe > maxWaiting {
+	if l == nil {
+		return e.parkSettlingLocked()
+	}
+	if maxTaken+e.reread+e.reserved+laneProbe > maxWaiting {
 		return false
 	}
 	p := e.parked[l.key]
@@ -83,6 +86,42 @@ func (e *endpoint) spillLocked() bool {
 	return true
 }
 
+// parkSettlingLocked parks the clients whose disconnection waits for Settle. After a mass
+// disconnection these take the whole order, and no other client's events would have room.
+func (e *endpoint) parkSettlingLocked() (some bool) {
+	if e.hook.Settle == 0 {
+		return false
+	}
+	now := e.m.cfg.Now()
+	for key, l := range e.lanes {
+		if l.busy || len(l.queue) == 0 || e.parked[key] != nil || len(e.parked) >= maxParked {
+			continue
+		}
+		until := e.settleUntil(l, l.queue[0])
+		if !until.After(now) {
+			continue
+		}
+		for _, it := range l.queue {
+			e.leaveLocked(it)
+		}
+		e.parked[key] = &parking{First: l.queue[0].event.Seq, Next: e.settledAt(until)}
+		e.touched[key] = true
+		delete(e.lanes, key)
+		some = true
+	}
+	if some {
+		e.scanAt, e.changed = time.Time{}, true
+	}
+	return some
+}
+
+// settledAt returns when a client is read again whose disconnection waits until a time: up to
+// a tenth of Settle later, so that one scan serves many clients.
+func (e *endpoint) settledAt(until time.Time) time.Time {
+	step := max(time.Second, e.hook.Settle/10)
+	return until.Add(step - time.Duration(until.UnixNano()%int64(step)))
+}
+
 // setAsideLocked parks the clients whose events wait in the order, if an event behind the first
 // of these was delivered: the mark passes all, and what was delivered is not sent again. The
 // run ends, or the process.
@@ -98,6 +137,9 @@ func (e *endpoint) setAsideLocked() {
 		p := e.parked[key]
 		if p == nil {
 			p = &parking{First: l.head().event.Seq, Fails: l.fails, Since: l.since, began: l.since}
+			if until := e.settleUntil(l, l.head()); !until.IsZero() {
+				p.Next = e.settledAt(until)
+			}
 			if !l.since.IsZero() {
 				p.Failing = e.m.cfg.Now().Sub(l.since)
 			}

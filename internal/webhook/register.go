@@ -156,7 +156,9 @@ func (m *Manager) exchange(e *endpoint, w Webhook, filter *feed.Compiled) (Statu
 	}
 	e.endLocked()
 	for _, p := range e.parked {
-		p.Next = time.Time{}
+		if p.Fails > 0 || w.Settle != e.hook.Settle { // else it may wait for Settle
+			p.Next = time.Time{}
+		}
 	}
 	e.hook, e.filter = w, filter
 	e.health = health{LastSuccess: e.health.LastSuccess, missed: e.health.missed, lost: e.health.lost}
