@@ -25,6 +25,7 @@ const scanEvents = 256 // read at once
 type item struct {
 	event gateway.Event
 	place *list.Element // in the order; nil = it is not there
+	hurry bool          // it does not wait for Settle
 }
 
 // endpoint delivers to one webhook. All fields are guarded by Manager.mu.

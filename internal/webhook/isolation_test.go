@@ -569,3 +569,41 @@ func TestAClientThatIsBackIsNotDelayed(t *testing.T) {
 		}
 	})
 }
+
+// Beyond the bound of parked clients those that are away are reported without Settle. The
+// others wait for it.
+func TestADisconnectionOfMoreThanCanBeParked(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		const settle, many = 5 * time.Minute, maxParked + 3*maxTaken
+		h := w.create(r, Spec{Settle: settle, Filter: feed.Filter{Types: []string{"client.disconnected", "message.received"}}})
+		healthy := w.connect("healthy")
+		var links []*gatewaytest.Link
+		for i := range many {
+			links = append(links, w.connect(gateway.ClientID(fmt.Sprint("c", i))))
+		}
+		for _, l := range links {
+			l.Disconnect(gateway.ReasonConnectionLost)
+		}
+		synctest.Wait()
+		w.send(healthy, 1, 3)
+		time.Sleep(time.Second)
+		w.want(r, "healthy", count(3))
+		if n := len(r.all()) - 3; n < maxTaken || n > many-maxParked {
+			t.Errorf("%d ends were reported at once, want at least %d and at most %d", n, maxTaken, many-maxParked)
+		}
+		time.Sleep(settle + settle/10 + time.Minute)
+		ended := map[string]int{}
+		for _, b := range r.all() {
+			ended[b.Client]++
+		}
+		for i := range many {
+			if got := ended[fmt.Sprint("c", i)]; got != 1 {
+				t.Fatalf("c%d was reported %d times, want once", i, got)
+			}
+		}
+		if s := w.status(h); s.Parked != 0 || s.Waiting != 0 || s.Lag != 0 {
+			t.Errorf("at the end: %+v", s)
+		}
+	})
+}

@@ -50,7 +50,11 @@ func (e *endpoint) hasRoomLocked(key string, p *parking) bool {
 // it, or fail: the client's events are read from the log again, as those of a parked
 // client, so that no other client's events wait for them.
 func (e *endpoint) spillLocked() bool {
-	if e.health.down || len(e.parked) >= maxParked {
+	if e.health.down {
+		return false
+	}
+	if len(e.parked) >= maxParked {
+		e.hurryLocked()
 		return false
 	}
 	var l *lane
@@ -113,6 +117,19 @@ func (e *endpoint) parkSettlingLocked() (some bool) {
 		e.scanAt, e.changed = time.Time{}, true
 	}
 	return some
+}
+
+// hurryLocked sends disconnections that wait for Settle at once: no more clients can be
+// parked, and a client that is back too late for that is better than others that wait.
+func (e *endpoint) hurryLocked() {
+	now := e.m.cfg.Now()
+	for _, l := range e.lanes {
+		if !l.busy && len(l.queue) > 0 && e.settleUntil(l, l.queue[0]).After(now) {
+			l.queue[0].hurry = true
+			e.offerLocked(l)
+		}
+	}
+	e.pumpLocked()
 }
 
 // settledAt returns when a client is read again whose disconnection waits until a time: up to
