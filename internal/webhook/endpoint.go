@@ -127,9 +127,7 @@ func wanted(filter *feed.Compiled, events []gateway.Event) ([]gateway.Event, err
 func (e *endpoint) takeLocked(ev *gateway.Event) {
 	key := laneOf(ev)
 	if p := e.parked[key]; p != nil && (!p.live || ev.Seq <= p.read) {
-		if ev.Type == gateway.EventClientConnected && p.Fails == 0 && !p.Next.IsZero() {
-			p.Next, e.scanAt = time.Time{}, time.Time{} // the client is back: it waits for nothing
-		}
+		e.backLocked(key, p, ev)
 		return // it is read again, or was
 	}
 	it := &item{event: *ev}
@@ -295,6 +293,9 @@ func (e *endpoint) fullLocked() <-chan struct{} {
 // reserveLocked reserves room for one read of a scan and returns nil, or returns a channel
 // that is closed when there is room.
 func (e *endpoint) reserveLocked() <-chan struct{} {
+	if e.reread+rereadOnce > maxReread {
+		e.parkAgainLocked()
+	}
 	if e.reread+rereadOnce <= maxReread {
 		e.reserved = rereadOnce
 		return nil

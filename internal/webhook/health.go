@@ -90,7 +90,7 @@ func (e *endpoint) deliveredLocked(l *lane, it *item) {
 	if p == nil {
 		return
 	}
-	p.First, p.Fails, p.Since, p.Failing, p.began = it.event.Seq+1, 0, time.Time{}, 0, time.Time{}
+	p.First, p.Fails, p.Since, p.Failing, p.began, p.Left = it.event.Seq+1, 0, time.Time{}, 0, time.Time{}, time.Time{}
 	e.touched[l.key] = true
 	if !p.live && e.hasRoomLocked(l.key, p) {
 		e.scanAt = time.Time{}

@@ -515,9 +515,12 @@ func TestAMassDisconnectionDelaysNoOther(t *testing.T) {
 			time.Sleep(time.Second)
 			w.want(r, "healthy", " "+count(i)) // its connection has no text
 		}
+		var back []*gatewaytest.Link
 		for i := range many / 2 { // some of them are parked, and some are not
-			back := w.connect(gateway.ClientID(fmt.Sprint("c", 2*i)))
-			w.send(back, 1, 1)
+			back = append(back, w.connect(gateway.ClientID(fmt.Sprint("c", 2*i))))
+		}
+		for _, l := range back {
+			w.send(l, 1, 1)
 		}
 		time.Sleep(5 * time.Second)
 		for i := range many / 2 {
@@ -600,6 +603,54 @@ func TestADisconnectionOfMoreThanCanBeParked(t *testing.T) {
 		for i := range many {
 			if got := ended[fmt.Sprint("c", i)]; got != 1 {
 				t.Fatalf("c%d was reported %d times, want once", i, got)
+			}
+		}
+		if s := w.status(h); s.Parked != 0 || s.Waiting != 0 || s.Lag != 0 {
+			t.Errorf("at the end: %+v", s)
+		}
+	})
+}
+
+// Clients that come back and leave again within Settle, many at once, do not delay one that
+// is back for good.
+func TestClientsThatFlapDelayNoOther(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		const settle, many = 5 * time.Minute, 3 * maxTaken
+		h := w.create(r, Spec{Settle: settle, Filter: feed.Filter{Types: []string{"client.*", "message.received"}}})
+		var links []*gatewaytest.Link
+		for i := range many {
+			links = append(links, w.connect(gateway.ClientID(fmt.Sprint("c", i))))
+		}
+		for _, l := range links {
+			l.Disconnect(gateway.ReasonConnectionLost)
+		}
+		synctest.Wait()
+		time.Sleep(time.Second)
+		for i := 10; i < many; i++ { // they are back for a moment
+			w.connect(gateway.ClientID(fmt.Sprint("c", i))).Disconnect(gateway.ReasonConnectionLost)
+		}
+		synctest.Wait()
+		time.Sleep(30 * time.Second)
+		for i := range 10 {
+			id := gateway.ClientID(fmt.Sprint("c", i))
+			w.send(w.connect(id), 1, 1)
+			time.Sleep(time.Second)
+			w.want(r, string(id), " 1")
+		}
+		time.Sleep(settle + settle/10 + time.Minute)
+		ended := map[string]int{}
+		for _, b := range r.all() {
+			if b.Type == "client.disconnected" {
+				ended[b.Client]++
+			}
+		}
+		if len(ended) != many-10 {
+			t.Errorf("%d clients were reported, want %d", len(ended), many-10)
+		}
+		for id, n := range ended {
+			if n != 1 {
+				t.Errorf("%s was reported %d times", id, n)
 			}
 		}
 		if s := w.status(h); s.Parked != 0 || s.Waiting != 0 || s.Lag != 0 {

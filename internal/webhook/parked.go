@@ -19,6 +19,10 @@ type parking struct {
 	// Failing is the time from the first failure to the last one, while a process has run:
 	// after a restart the clock may not be that of Since.
 	Failing time.Duration `json:"failing"`
+	// Left is when the client has left, if the event numbered First says so and waits for
+	// Settle. Back is the number of its return in time, which is not reported.
+	Left time.Time `json:"left,omitzero"`
+	Back uint64    `json:"back,omitempty"`
 
 	began time.Time // the first failure, by the clock of this process
 
@@ -108,7 +112,8 @@ func (e *endpoint) parkSettlingLocked() (some bool) {
 		for _, it := range l.queue {
 			e.leaveLocked(it)
 		}
-		e.parked[key] = &parking{First: l.queue[0].event.Seq, Next: e.settledAt(until)}
+		first := &l.queue[0].event
+		e.parked[key] = &parking{First: first.Seq, Next: e.settledAt(until), Left: first.At}
 		e.touched[key] = true
 		delete(e.lanes, key)
 		some = true
@@ -117,6 +122,45 @@ func (e *endpoint) parkSettlingLocked() (some bool) {
 		e.scanAt, e.changed = time.Time{}, true
 	}
 	return some
+}
+
+// backLocked notes that a parked client is back within Settle. Neither its end nor its return
+// is reported, and what it has sent is read at once.
+func (e *endpoint) backLocked(key string, p *parking, ev *gateway.Event) {
+	if ev.Type != gateway.EventClientConnected || p.Left.IsZero() || p.scanned || p.read > 0 || ev.At.After(p.Left.Add(e.hook.Settle)) {
+		return
+	}
+	p.First, p.Back, p.Left, p.Next = p.First+1, ev.Seq, time.Time{}, time.Time{}
+	e.touched[key], e.changed, e.scanAt = true, true, time.Time{}
+}
+
+// parkAgainLocked makes room for a scan: parked clients that have left again, and may come
+// back, are read again later.
+func (e *endpoint) parkAgainLocked() {
+	now := e.m.cfg.Now()
+	for key, l := range e.lanes {
+		p := e.parked[key]
+		if p == nil || l.busy || len(l.scan) == 0 {
+			continue
+		}
+		until := e.settleUntil(l, l.scan[0])
+		if !until.After(now) {
+			continue
+		}
+		first := &l.scan[0].event
+		q := &parking{First: first.Seq, Next: e.settledAt(until), Left: first.At}
+		if !p.live { // the log may have its return
+			q.Next, q.Left, q.Back = e.settledAt(now), time.Time{}, p.Back
+		}
+		for _, list := range [][]*item{l.scan, l.queue} {
+			for _, waits := range list {
+				e.doneLocked(waits)
+			}
+		}
+		e.leaveScanLocked(p)
+		e.parked[key], e.touched[key], e.changed = q, true, true
+		delete(e.lanes, key)
+	}
 }
 
 // hurryLocked sends disconnections that wait for Settle at once: no more clients can be
@@ -155,7 +199,7 @@ func (e *endpoint) setAsideLocked() {
 		if p == nil {
 			p = &parking{First: l.head().event.Seq, Fails: l.fails, Since: l.since, began: l.since}
 			if until := e.settleUntil(l, l.head()); !until.IsZero() {
-				p.Next = e.settledAt(until)
+				p.Next, p.Left = e.settledAt(until), l.head().event.At
 			}
 			if !l.since.IsZero() {
 				p.Failing = e.m.cfg.Now().Sub(l.since)
@@ -337,7 +381,7 @@ func (e *endpoint) rereadLocked(events []gateway.Event) {
 		ev := &events[i]
 		key := laneOf(ev)
 		p := e.parked[key]
-		if p == nil || !p.scanned || p.live || ev.Seq < p.First || ev.Seq <= p.read {
+		if p == nil || !p.scanned || p.live || ev.Seq < p.First || ev.Seq <= p.read || ev.Seq == p.Back {
 			continue
 		}
 		l := e.laneLocked(key)
