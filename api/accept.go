@@ -14,9 +14,9 @@ const (
 	exactly
 )
 
-// accepted returns how much a caller wants a media type or a coding, from 0 for not at all
-// to 1, and by what it names the thing: the most exact part of the header counts (RFC 9110,
-// section 12.5).
+// accepted returns the quality that a header gives to a media type or a coding, from 0 (not
+// acceptable) to 1, and how the header names it. The most exact part of the header counts
+// (RFC 9110, section 12.5).
 func accepted(r *http.Request, header, thing string) (quality float64, by int) {
 	class, _, _ := strings.Cut(thing, "/")
 	for part := range strings.SplitSeq(strings.ToLower(strings.Join(r.Header[header], ",")), ",") {

@@ -217,8 +217,8 @@ func sign(h http.Header, w *Webhook, id string, body []byte, at time.Time) error
 	return nil
 }
 
-// retryAfter reads the header of that name: seconds, of which there may be more than a
-// number holds, or a date.
+// retryAfter reads the header of that name: seconds or a date. Seconds that overflow 64 bits
+// are the longest pause.
 func retryAfter(v string, now time.Time) time.Duration {
 	if s, err := strconv.ParseUint(v, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(min(s, uint64(maxRetryAfter/time.Second))) * time.Second

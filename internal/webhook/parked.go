@@ -124,8 +124,8 @@ func (e *endpoint) parkSettlingLocked() (some bool) {
 	return some
 }
 
-// backLocked notes that a parked client is back within Settle. Neither its end nor its return
-// is reported, and what it has sent is read at once.
+// backLocked notes that a parked client is back within Settle. The webhook reports neither its
+// end nor its return, and a scan reads its other events at once.
 func (e *endpoint) backLocked(key string, p *parking, ev *gateway.Event) {
 	if ev.Type != gateway.EventClientConnected || p.Left.IsZero() || p.scanned || p.read > 0 || ev.At.After(p.Left.Add(e.hook.Settle)) {
 		return
@@ -184,8 +184,8 @@ func (e *endpoint) settledAt(until time.Time) time.Time {
 }
 
 // setAsideLocked parks the clients whose events wait in the order, if an event behind the first
-// of these was delivered: the mark passes all, and what was delivered is not sent again. The
-// run ends, or the process.
+// of these was delivered. So the mark passes all of them, and no delivered event is sent again.
+// It is called at the end of a run and of the process.
 func (e *endpoint) setAsideLocked() {
 	first := e.firstLocked()
 	if first == nil || e.passed <= first.event.Seq || len(e.parked)+len(e.lanes) > maxParked {

@@ -187,7 +187,7 @@ type OlderSecret struct {
 // maxOlder bounds Webhook.Older.
 const maxOlder = 4
 
-// rotate replaces the secret. Those of the last day go on to sign, because the endpoint may
+// rotate replaces the secret. The secrets of the last day still sign, because the endpoint may
 // have any of them.
 func (w *Webhook) rotate(now time.Time) {
 	if w.OldSecret != "" {
