@@ -667,3 +667,40 @@ func TestClientsThatFlapDelayNoOther(t *testing.T) {
 		}
 	})
 }
+
+// A webhook that asks for disconnections alone does not report a client that is back within
+// Settle either: it need not ask for the returns.
+func TestSettleOfDisconnectionsAlone(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		h := w.create(r, Spec{Settle: 30 * time.Second, Filter: feed.Filter{Types: []string{"client.disconnected"}}})
+		back, late, gone := w.connect("back"), w.connect("late"), w.connect("gone")
+		for _, l := range []*gatewaytest.Link{back, late, gone} {
+			l.Disconnect(gateway.ReasonConnectionLost)
+		}
+		synctest.Wait()
+		time.Sleep(2 * time.Second)
+		w.connect("back")
+		time.Sleep(27 * time.Second)
+		if all := r.all(); len(all) > 0 {
+			t.Errorf("before the time is over: %+v", all)
+		}
+		time.Sleep(5 * time.Second)
+		w.connect("late")
+		time.Sleep(time.Minute)
+		var list []string
+		for _, b := range r.all() {
+			list = append(list, b.Client)
+		}
+		slices.Sort(list)
+		if got := strings.Join(list, " "); got != "gone late" {
+			t.Errorf("reported: %s, want gone late", got)
+		}
+		if s := w.status(h); s.Lag != 0 || s.Waiting != 0 {
+			t.Errorf("at the end: %+v", s)
+		}
+		if all, err := w.m.Attempts(h.ID, apikey.Limit{}); err != nil || len(all) != 2 {
+			t.Errorf("%d attempts, %v; want 2", len(all), err)
+		}
+	})
+}

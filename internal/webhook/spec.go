@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/feed"
 )
@@ -207,6 +208,11 @@ func (w *Webhook) secrets(now time.Time) []string {
 		}
 	}
 	return list
+}
+
+// asksFor reports whether the webhook selects a type of event.
+func (w *Webhook) asksFor(t gateway.EventType) bool {
+	return len(w.Filter.Types) == 0 || slices.ContainsFunc(w.Filter.Types, func(pattern string) bool { return feed.Selects(pattern, t) })
 }
 
 // Condition returns the state in effect.
