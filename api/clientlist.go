@@ -56,7 +56,7 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 		standard = "all"
 	}
 	sel := gateway.ClientSelection{Status: presence[q.oneOf("status", standard, "online", "suspect", "offline", "all", "blocked")]}
-	sel.Prefix, sel.Group = q.one("prefix"), q.one("group")
+	sel.Prefix, sel.Group = q.prefix("prefix"), q.group("group")
 	sel.Labels = q.labels()
 	sel.QueuedGT = q.integer("queued_gt", -1, 0, 1<<30)
 	sel.Limit = q.limit()

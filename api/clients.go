@@ -328,7 +328,7 @@ func (s *server) forgetClients(w http.ResponseWriter, r *http.Request) error {
 	confirm := q.integer("confirm", -1, 0, tenant.MaxForgotten)
 	filters := len(q.values)
 	sel := gateway.ClientSelection{Status: presence[q.oneOf("status", "all", "online", "offline", "all", "blocked")]}
-	sel.Prefix, sel.Group = q.one("prefix"), q.one("group")
+	sel.Prefix, sel.Group = q.prefix("prefix"), q.group("group")
 	sel.Labels = q.labels()
 	sel.QueuedGT = q.integer("queued_gt", -1, 0, 1<<30)
 	if filters == 0 {

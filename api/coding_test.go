@@ -161,3 +161,16 @@ func TestMediaTypesHaveNoCase(t *testing.T) {
 		h.call("POST", "/v1/clients/a/messages", fmt.Sprintf(`{"text":"%d"}`, i), "Content-Type", contentType).want(202)
 	}
 }
+
+// The body of a call that has none is not decoded, so its coding does not matter.
+func TestTheCodingOfABodyThatNobodyReads(t *testing.T) {
+	h := newHarness(t)
+	h.known("a")
+	hook := decode[Webhook](h.call("POST", "/v1/webhooks", `{"url":"http://127.0.0.1:9/"}`).want(201))
+	for _, call := range []string{"GET /v1/clients", "DELETE /v1/clients/a/messages", "POST /v1/webhooks/" + hook.ID + "/rotate"} {
+		method, target, _ := strings.Cut(call, " ")
+		for _, coding := range []string{"br", "gzip"} {
+			h.call(method, target, "{}", "Content-Encoding", coding).want(200)
+		}
+	}
+}

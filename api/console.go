@@ -84,7 +84,7 @@ func (s *server) console(w http.ResponseWriter, r *http.Request) error {
 	}
 	h.Set("Vary", "Accept-Encoding")
 	body := file.plain
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	if asksFor(r, "Accept-Encoding", "gzip") {
 		h.Set("Content-Encoding", "gzip")
 		body = file.gzip
 	}
@@ -103,5 +103,5 @@ func toConsole(relative string) handler {
 
 // wantsPage reports whether the caller is a browser that opens a page.
 func wantsPage(r *http.Request) bool {
-	return strings.Contains(r.Header.Get("Accept"), "text/html")
+	return asksFor(r, "Accept", "text/html")
 }

@@ -53,7 +53,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	st := stream{server: s, view: viewOf(w), form: s.eventForm(viewOf(w)), wire: http.NewResponseController(w), w: w}
 	st.payloads = st.view.Key().Scopes.Allows(apikey.MessagesRead)
-	filter := feed.Filter{Types: q.list("types"), Client: q.clientID("client"), Prefix: q.one("prefix"), Group: q.one("group"), Labels: q.prefixed("label.")}
+	filter := feed.Filter{Types: q.list("types"), Client: q.clientID("client"), Prefix: q.prefix("prefix"), Group: q.group("group"), Labels: q.prefixed("label.")}
 	for name := range filter.Labels {
 		if !gateway.ValidLabelKey(name) {
 			q.fail("label."+name, "names no label: 1 to %d bytes of A-Z a-z 0-9 . _ -, and neither . nor ..", gateway.MaxLabelKey)
@@ -241,19 +241,6 @@ func (q *query) list(name string) (values []string) {
 		}
 	}
 	return values
-}
-
-// wantsLines reports whether the caller asked for NDJSON; ok is false when it
-// accepts neither form.
-func wantsLines(r *http.Request) (lines, ok bool) {
-	accept := strings.ToLower(strings.Join(r.Header["Accept"], ","))
-	if accept == "" || strings.Contains(accept, "text/event-stream") {
-		return false, true
-	}
-	if strings.Contains(accept, "application/x-ndjson") {
-		return true, true
-	}
-	return false, strings.Contains(accept, "*/*") || strings.Contains(accept, "text/*")
 }
 
 // stream is one reader of the events. It is owned by its request's goroutine.

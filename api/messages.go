@@ -362,7 +362,7 @@ func (q *query) messageState() gateway.State {
 	case gateway.Sent.String():
 		q.fail("status", "can be sent only with client: that is a state of deliveries")
 	}
-	return q.state("status", statusPending)
+	return q.state("status", messageStates, statusPending)
 }
 
 // clientMessages lists the messages to one client.
@@ -398,7 +398,7 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 	if dq.Pending = q.values.Get("status") == statusPending; dq.Pending {
 		q.one("status")
 	} else {
-		dq.State = q.state("status", statusPending)
+		dq.State = q.state("status", deliveryStates, statusPending)
 	}
 	if q.oneOf("order", "desc", "asc", "desc") == "asc" {
 		q.fail("order", "is desc for the messages to one client")
@@ -457,7 +457,7 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 //	@Router			/v1/messages/{id}/deliveries [get]
 func (s *server) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
-	dq := gateway.DeliveryQuery{Message: messageInPath(r), State: q.state("status"), Limit: q.limit()}
+	dq := gateway.DeliveryQuery{Message: messageInPath(r), State: q.state("status", deliveryStates), Limit: q.limit()}
 	dq.After = gateway.ClientID(q.cursor(cursorsOf(w), cursorDeliveries, validClient))
 	if err := q.done(); err != nil {
 		return err

@@ -98,7 +98,8 @@ func writePayload(w http.ResponseWriter, r *http.Request, p payload) error {
 		return nil
 	}
 	from, end, asked := 0, size, false
-	if given := r.Header.Get("If-Range"); given == "" || given == tag {
+	// Ranges are defined for GET alone (RFC 9110, section 14.2).
+	if given := r.Header.Get("If-Range"); r.Method == http.MethodGet && (given == "" || given == tag) {
 		var ok bool
 		if from, end, asked, ok = byteRange(r.Header.Get("Range"), size); !ok {
 			h.Set("Content-Range", "bytes */"+strconv.Itoa(size))

@@ -3,7 +3,6 @@ package api
 import (
 	"html/template"
 	"net/http"
-	"strings"
 
 	"github.com/longwire/longwire/api/internal/problem"
 )
@@ -24,7 +23,7 @@ func (s *server) problemPage(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return problem.New(problem.RouteNotFound, "there is no problem type %q", name)
 	}
-	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
+	if !asksFor(r, "Accept", "text/html") {
 		return writeJSON(w, http.StatusOK, page)
 	}
 	h := w.Header()

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -171,20 +172,59 @@ func (q *query) clientID(name string) gateway.ClientID {
 	return id
 }
 
-// state takes a delivery state by name; zero for none. The error for another name lists
-// the states, and before them those in also, which the caller has taken.
-func (q *query) state(name string, also ...string) gateway.State {
+// eventNumber takes the number of an event; 0 when absent.
+func (q *query) eventNumber(name string) uint64 {
 	v := q.one(name)
 	if v == "" {
 		return 0
 	}
-	s, ok := gateway.ParseState(v)
-	if !ok {
-		all := append(also, "queued", "sent", "acked", "rejected", "expired", "canceled", "failed", "unknown")
-		q.fail(name, "must be one of %s", strings.Join(all, ", "))
+	n, err := strconv.ParseUint(v, 10, 64)
+	if err != nil {
+		q.fail(name, "must be a sequence number")
 	}
+	return n
+}
+
+// prefix takes the start of client ids. Another text would select nothing, as a misspelt
+// filter.
+func (q *query) prefix(name string) string {
+	v := q.one(name)
+	if id := gateway.ClientID(v); v != "" && v != "." && v != ".." && !id.Valid() {
+		q.fail(name, "starts no client id: 1 to 128 of A-Z a-z 0-9 . _ : @ -")
+	}
+	return v
+}
+
+// group takes the name of a group, known or not.
+func (q *query) group(name string) string {
+	v := q.one(name)
+	if v != "" && !gateway.ValidGroup(v) {
+		q.fail(name, "is no name of a group: 1 to %d of A-Z a-z 0-9 . _ : @ -", gateway.MaxGroupName)
+	}
+	return v
+}
+
+// state takes a delivery state by name; zero for none. It is one of allowed. The error for
+// another name lists these, and before them those in also, which the caller has taken.
+func (q *query) state(name string, allowed []string, also ...string) gateway.State {
+	v := q.one(name)
+	if v == "" {
+		return 0
+	}
+	if !slices.Contains(allowed, v) {
+		q.fail(name, "must be one of %s", strings.Join(slices.Concat(also, allowed), ", "))
+		return 0
+	}
+	s, _ := gateway.ParseState(v)
 	return s
 }
+
+// deliveryStates are the states of a delivery, messageStates those that a list of messages
+// selects by: sent is one of a delivery alone.
+var (
+	deliveryStates = []string{"queued", "sent", "acked", "rejected", "expired", "canceled", "failed", "unknown"}
+	messageStates  = slices.DeleteFunc(slices.Clone(deliveryStates), func(s string) bool { return s == "sent" })
+)
 
 // prefixed takes every parameter whose name begins with prefix.
 func (q *query) prefixed(prefix string) map[string]string {

@@ -79,7 +79,7 @@ func unnamedView(k *gateway.RefusedRegistration) UnnamedRegistration {
 //	@Router			/v1/refused [get]
 func (s *server) listRefused(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
-	prefix := q.one("prefix")
+	prefix := q.prefix("prefix")
 	limit := q.limit()
 	after := q.cursor(cursorsOf(w), cursorRefused, validClient)
 	if err := q.done(); err != nil {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/docs"
@@ -54,7 +53,7 @@ func (s *server) swagger(w http.ResponseWriter, r *http.Request, name string) er
 		return err
 	}
 	h.Set("Vary", "Accept-Encoding")
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	if asksFor(r, "Accept-Encoding", "gzip") {
 		h.Set("Content-Encoding", "gzip")
 		return serveStatic(w, r, contentType, data)
 	}

@@ -177,7 +177,7 @@ func (s *server) replayWebhook(w http.ResponseWriter, r *http.Request) error {
 //	@Router			/v1/webhooks/{id}/dead [get]
 func (s *server) deadLetters(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
-	after, limit := q.position("after"), q.limit()
+	after, limit := q.eventNumber("after"), q.limit()
 	if err := q.done(); err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (s *server) deadLetters(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return webhookProblem(err, id)
 	}
-	list, more, err := s.cfg.Webhooks.Dead(id, key.Limit, after.seq, limit)
+	list, more, err := s.cfg.Webhooks.Dead(id, key.Limit, after, limit)
 	if err != nil {
 		return webhookProblem(err, id)
 	}

@@ -187,7 +187,7 @@ func (s *server) deleteWebhook(w http.ResponseWriter, r *http.Request) error {
 //
 //	@ID				rotateWebhook
 //	@Summary		Rotate the secret of a webhook
-//	@Description	The answer has the new secret. For 24 hours each request has two signatures, one by either secret.
+//	@Description	The answer has the new secret. For 24 hours each request has a second signature, by the secret before. After several rotations in a day there is one by each of the last five.
 //	@Tags			webhooks
 //	@Produce		json
 //	@Param			id	path		string	true	"webhook id"

@@ -436,3 +436,17 @@ func TestWebhooksWithoutAStore(t *testing.T) {
 	s.stopped.Store(false)
 	h.call("DELETE", target, "").want(204)
 }
+
+// A page of dead letters begins behind a number: a word for a place in the log would list
+// all of them.
+func TestDeadLettersBeginBehindANumber(t *testing.T) {
+	h := newHarness(t)
+	hook := decode[Webhook](h.call("POST", "/v1/webhooks", `{"url":"http://127.0.0.1:9/"}`).want(201))
+	target := "/v1/webhooks/" + hook.ID + "/dead?after="
+	for _, after := range []string{"now", "earliest", "-1", "18446744073709551616", "x"} {
+		h.call("GET", target+after, "").wantProblem(400, problem.InvalidParameter)
+	}
+	for _, after := range []string{"0", "1796074984272064", "18446744073709551615"} {
+		h.call("GET", target+after, "").want(200)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -220,6 +221,7 @@ func TestRetryAfterForms(t *testing.T) {
 	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 	for v, want := range map[string]time.Duration{
 		"": 0, "5": 5 * time.Second, "-3": 0, "soon": 0, "1h": 0,
+		"99999999999": math.MaxInt64, "99999999999999999999": math.MaxInt64,
 		"Sun, 22 Nov 2026 08:00:07 GMT": 7 * time.Second,
 		"Sun, 22 Nov 2026 07:00:00 GMT": 0,
 	} {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"path"
@@ -191,6 +192,9 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	}
 	if at, err := http.ParseTime(v); err == nil {
 		return max(at.Sub(now), 0)
+	}
+	if strings.Trim(v, "0123456789") == "" { // more seconds than a Duration holds
+		return math.MaxInt64
 	}
 	return 0
 }

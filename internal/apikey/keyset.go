@@ -186,9 +186,11 @@ func (ks *Keyset) GuardedGroups() map[string]bool { return ks.keys.Load().groups
 // Create creates a key and returns it with its secret when the key is on disk.
 // The secret is not stored. Errors: *SpecError, ErrFull (of keys or of groups).
 func (ks *Keyset) Create(s Spec, now time.Time) (k *Key, secret string, err error) {
-	s.ExpiresAt = s.ExpiresAt.UTC().Truncate(time.Second)
 	if err := s.Check(now); err != nil {
 		return nil, "", err
+	}
+	if !s.ExpiresAt.IsZero() {
+		s.ExpiresAt = WholeSecond(s.ExpiresAt)
 	}
 	k = &Key{ID: "key_" + uuid.Must(uuid.NewV7()).String(), Name: s.Name, Scopes: s.Scopes, Limit: s.Limit,
 		CreatedAt: now.UTC().Truncate(time.Second), ExpiresAt: s.ExpiresAt}
@@ -207,6 +209,12 @@ func (ks *Keyset) Create(s Spec, now time.Time) (k *Key, secret string, err erro
 		return nil, "", err
 	}
 	return k, secret, nil
+}
+
+// WholeSecond returns the end of a key or token as files have it: the first full second at
+// or after t, so that nothing ends sooner than it was asked to.
+func WholeSecond(t time.Time) time.Time {
+	return t.UTC().Add(time.Second - time.Nanosecond).Truncate(time.Second)
 }
 
 // Revoke ends a key and all calls under it at once, and removes it. Errors:

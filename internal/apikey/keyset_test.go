@@ -80,6 +80,24 @@ func TestTyposAreFound(t *testing.T) {
 	}
 }
 
+// A key lives for at least as long as its maker has asked for, and at most a second longer,
+// also one that was asked for ten years.
+func TestAKeyDoesNotEndEarly(t *testing.T) {
+	r := NewKeyset()
+	for _, fraction := range []time.Duration{0, time.Nanosecond, 300 * time.Millisecond, 999 * time.Millisecond} {
+		for _, life := range []time.Duration{time.Second, time.Hour, MaxExpiry} {
+			now := time.Date(2026, time.November, 30, 21, 50, 48, 0, time.UTC).Add(fraction)
+			k, _, err := r.Create(Spec{Name: "x", Scopes: ClientsRead, ExpiresAt: now.Add(life)}, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := k.ExpiresAt.Sub(now); got < life || got >= life+time.Second || k.ExpiresAt.Nanosecond() != 0 {
+				t.Errorf("a key for %v made at %v ends after %v", life, now, got)
+			}
+		}
+	}
+}
+
 func TestAuthenticate(t *testing.T) {
 	r := NewKeyset("lwk_configured-by-hand", "lwk_"+strings.Repeat("long", 100))
 	now := time.Now()
@@ -98,7 +116,7 @@ func TestAuthenticate(t *testing.T) {
 			t.Errorf("%q: %v, want ErrUnknown", wrong, err)
 		}
 	}
-	if _, err := r.Authenticate(secret, now.Add(time.Hour)); err != ErrExpired {
+	if _, err := r.Authenticate(secret, k.ExpiresAt); err != ErrExpired {
 		t.Errorf("at its end: %v, want ErrExpired", err)
 	}
 	if err := r.Revoke(k.ID); err != nil || k.Alive(now) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/longwire/longwire/api"
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
 )
 
@@ -55,7 +56,7 @@ func (s *tokenStore) IssueToken(t api.StoredToken, replaces string) (api.StoredT
 	e := deviceauth.TokenEntry{Client: string(t.Client), SHA256: hex.EncodeToString(sum[:]), CreatedAt: t.CreatedAt.UTC().Truncate(time.Second),
 		Groups: t.Groups, Note: t.Note}
 	if !t.ExpiresAt.IsZero() {
-		e.ExpiresAt = t.ExpiresAt.UTC().Truncate(time.Second)
+		e.ExpiresAt = apikey.WholeSecond(t.ExpiresAt)
 	}
 	err := s.edit(func() (err error) {
 		e, err = deviceauth.IssueToken(s.file, e, deviceauth.IssueOptions{Replaces: replaces, Tenant: t.Tenant})

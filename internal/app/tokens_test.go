@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/longwire/longwire/api"
 	"github.com/longwire/longwire/client"
@@ -63,6 +64,16 @@ func TestDeviceTokensByHTTP(t *testing.T) {
 	info, err := os.Stat(file)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file has the mode %v, %v", info.Mode(), err)
+	}
+}
+
+// A device token lives for at least as long as its maker has asked for.
+func TestADeviceTokenDoesNotEndEarly(t *testing.T) {
+	s := &tokenStore{file: filepath.Join(t.TempDir(), "tokens"), reload: func() {}}
+	now := time.Date(2026, time.November, 30, 21, 50, 48, 999_000_000, time.UTC)
+	made, _, err := s.IssueToken(api.StoredToken{Client: "a", CreatedAt: now, ExpiresAt: now.Add(time.Second)}, "")
+	if got := made.ExpiresAt.Sub(now); err != nil || got < time.Second || got >= 2*time.Second {
+		t.Errorf("a token for a second ends after %v, %v", got, err)
 	}
 }
 

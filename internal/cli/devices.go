@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/longwire/longwire/client"
+	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
 	"github.com/longwire/longwire/internal/config"
 )
@@ -83,13 +84,14 @@ and nothing else; the file gets its hash. The command creates a missing file.`,
 	cmd.MarkFlagsOneRequired("client", "pattern")
 	e.outputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
-		entry.CreatedAt = time.Now().UTC().Truncate(time.Second)
+		now := time.Now()
+		entry.CreatedAt = now.UTC().Truncate(time.Second)
 		if lifetime != "" {
 			d, err := config.ParseDuration(lifetime)
 			if err != nil || d <= 0 {
 				return usagef("--expires %q: want a time such as 12h or 90d", lifetime)
 			}
-			entry.ExpiresAt = entry.CreatedAt.Add(d.Std())
+			entry.ExpiresAt = apikey.WholeSecond(now.Add(d.Std()))
 		}
 		name, err := find()
 		if err != nil {

@@ -32,11 +32,12 @@ func (e *refusedAddress) Error() string {
 	return fmt.Sprintf("the address %s is not allowed: %s", e.addr, e.why)
 }
 
-// refuse returns why webhooks may not go to an address, nil if they may.
+// refuse returns why webhooks may not go to an address, nil if they may. A connection to the
+// unspecified address goes to this machine.
 func (m *Manager) refuse(to netip.AddrPort) error {
 	addr := to.Addr().Unmap().WithZone("")
 	if slices.ContainsFunc(m.cfg.Own, func(own netip.AddrPort) bool {
-		return own.Port() == to.Port() && (own.Addr().Unmap() == addr || own.Addr().IsUnspecified() && isLocal(addr))
+		return own.Port() == to.Port() && (own.Addr().Unmap() == addr || own.Addr().IsUnspecified() && isLocal(addr) || addr.IsUnspecified())
 	}) {
 		return &refusedAddress{addr, "it is a listener of the gateway"}
 	}

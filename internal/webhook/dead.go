@@ -34,11 +34,11 @@ func (m *Manager) Dead(id string, l apikey.Limit, after uint64, limit int) (list
 	return list, page.More, err
 }
 
-// Redeliver sends dead letters again, oldest first, until one fails or ctx ends. It
-// removes those that the endpoint takes, and returns how many those are and the last
-// attempt's error.
+// Redeliver sends dead letters again, oldest first, until one fails or ctx ends, or the
+// webhook is deleted. It removes those that the endpoint takes, and returns how many those
+// are and the last attempt's error. A change of the webhook counts from the next request on.
 func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n int, failed string, err error) {
-	e, w, err := m.find(id, l)
+	e, _, err := m.find(id, l)
 	if err != nil {
 		return 0, "", err
 	}
@@ -53,6 +53,10 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 			return n, "", err
 		}
 		for _, d := range list {
+			_, w, err := m.find(id, l)
+			if err != nil {
+				return n, "", err
+			}
 			a, _, _ := m.post(ctx, e.http, &w, d.ID, d.Body, true)
 			a.Event, a.Type, a.Client, a.Try, a.Replay = d.Event, d.Type, d.Client, 1, true
 			m.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -85,6 +86,7 @@ func (a *attempts) lastError(match func(t *Attempt) bool) string {
 // answer is the outcome of a request.
 type answer struct {
 	Attempt
+	back       bool   // nothing was sent: the client is back within Settle
 	id         string // of the event
 	body       []byte // that was sent
 	ok         bool
@@ -95,6 +97,9 @@ type answer struct {
 // deliver sends an event and passes on the endpoint's reply to the device. A reply that
 // the store cannot take makes the request fail, so that it is repeated.
 func (m *Manager) deliver(ctx context.Context, client *http.Client, w *Webhook, ev *gateway.Event, try int, replay bool) answer {
+	if !replay && m.isBack(w, ev) {
+		return answer{back: true}
+	}
 	body, id, err := m.cfg.Encode(ev, w.Payloads)
 	if err != nil {
 		return answer{Attempt: Attempt{At: m.cfg.Now(), Event: ev.Seq, Type: ev.Type, Client: ev.Client, Try: try, Replay: replay,
@@ -110,6 +115,17 @@ func (m *Manager) deliver(ctx context.Context, client *http.Client, w *Webhook, 
 	return a
 }
 
+// isBack reports whether an event is the end of a connection of a client that is back within
+// Settle. It looks at the client if the webhook does not ask for its return, which would
+// otherwise be in the lane.
+func (m *Manager) isBack(w *Webhook, ev *gateway.Event) bool {
+	if w.Settle == 0 || ev.Type != gateway.EventClientDisconnected || w.asksFor(gateway.EventClientConnected) {
+		return false
+	}
+	c, err := m.cfg.Gateway.Client(ev.Client)
+	return err == nil && c.Online && !c.ConnectedAt.Before(ev.At) && !c.ConnectedAt.After(ev.At.Add(w.Settle))
+}
+
 // post sends a signed body. It returns the body of the answer with its type, if the
 // status is 200.
 func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id string, body []byte, replay bool) (a answer, reply []byte, kind replyKind) {
@@ -117,9 +133,11 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 	a.At = m.cfg.Now()
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
+	ctx, leave := m.onlyAllowed(ctx)
+	defer leave()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.URL, bytes.NewReader(body))
 	if err == nil {
-		err = m.refuseURL(req.URL) // a connection that is open is no way around a rule that is new
+		err = m.refuseURL(req.URL)
 	}
 	if err == nil {
 		err = sign(req.Header, w, id, body, a.At)
@@ -136,8 +154,11 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 	if replay {
 		req.Header.Set("Webhook-Replay", "true")
 	}
-	res, err := client.Do(req)
+	res, err := client.Transport.RoundTrip(req) // client.Do reads the Location of a redirect, and fails if it is none
 	if err != nil {
+		if refused, ok := errors.AsType[*refusedAddress](context.Cause(ctx)); ok {
+			err = refused
+		}
 		a.Duration, a.Error = time.Since(begun), plainError(err, w.Timeout)
 		return a, nil, kind
 	}
@@ -172,15 +193,29 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 	return a, reply, replyKindOf(res.Header)
 }
 
-// sign sets the headers of the Standard Webhooks specification. During a rotation both
-// secrets sign.
+// onlyAllowed returns the context of a request that is given up, with the cause, if it got an
+// open connection whose address is no longer allowed: such a connection is no way around a
+// rule that is new. The caller calls leave after the request.
+func (m *Manager) onlyAllowed(ctx context.Context) (_ context.Context, leave func()) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+		to, ok := c.Conn.RemoteAddr().(*net.TCPAddr)
+		if !ok || !c.Reused {
+			return // a new one was checked
+		}
+		if refused := m.refuse(to.AddrPort()); refused != nil {
+			giveUp(refused)
+			_ = c.Conn.Close() // before the request is written
+		}
+	}})
+	return ctx, func() { giveUp(nil) }
+}
+
+// sign sets the headers of the Standard Webhooks specification. After a rotation the secrets
+// of the last day sign, too.
 func sign(h http.Header, w *Webhook, id string, body []byte, at time.Time) error {
-	secrets := []string{w.Secret}
-	if w.OldSecret != "" && at.Before(w.OldUntil) {
-		secrets = append(secrets, w.OldSecret)
-	}
 	var signatures []string
-	for _, secret := range secrets {
+	for _, secret := range w.secrets(at) {
 		key, err := standardwebhooks.NewWebhook(secret)
 		if err != nil {
 			return fmt.Errorf("the secret is not base64: %w", err)
@@ -197,10 +232,11 @@ func sign(h http.Header, w *Webhook, id string, body []byte, at time.Time) error
 	return nil
 }
 
-// retryAfter reads the header of that name: seconds or a date.
+// retryAfter reads the header of that name: seconds or a date. Seconds that overflow 64 bits
+// are the longest pause.
 func retryAfter(v string, now time.Time) time.Duration {
-	if s, err := strconv.Atoi(v); err == nil && s > 0 {
-		return min(time.Duration(min(s, 1<<20))*time.Second, maxRetryAfter)
+	if s, err := strconv.ParseUint(v, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(s, uint64(maxRetryAfter/time.Second))) * time.Second
 	}
 	if t, err := http.ParseTime(v); err == nil {
 		return min(max(0, t.Sub(now)), maxRetryAfter)
@@ -224,18 +260,14 @@ func plainError(err error, timeout time.Duration) string {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "the connection was refused"
 	}
-	text := err.Error()
-	if _, cause, ok := strings.Cut(text, `": `); ok { // net/http puts method and URL before it
-		text = cause
-	}
-	return text
+	return err.Error()
 }
 
 // newHTTP returns the client of one endpoint, so that none takes the connections of
 // others. Addresses are checked when a connection
 // is made, after the name was looked up, so that a name cannot lead elsewhere later.
 func (m *Manager) newHTTP() *http.Client {
-	c := &http.Client{Transport: m.cfg.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	c := &http.Client{Transport: m.cfg.transport}
 	if c.Transport == nil {
 		c.Transport = m.newTransport()
 	}

@@ -9,5 +9,7 @@
 // clients. An event that fails three times parks its client: the mark passes it, and the
 // client's later events are read from the log again after the retry. Marks
 // and parked clients are entries of the store, written once a second, so that a crash
-// repeats about a second of requests and loses none.
+// loses no request. It repeats about a second of them, and those behind the mark. When a
+// run or the process ends in order, the clients whose events wait are parked, and the mark
+// passes all: no request that was answered is repeated.
 package webhook

@@ -25,6 +25,7 @@ const scanEvents = 256 // read at once
 type item struct {
 	event gateway.Event
 	place *list.Element // in the order; nil = it is not there
+	hurry bool          // it does not wait for Settle
 }
 
 // endpoint delivers to one webhook. All fields are guarded by Manager.mu.
@@ -40,6 +41,7 @@ type endpoint struct {
 	ctx       context.Context // of the run
 	cancel    context.CancelFunc
 	order     list.List // of the *items taken and not done, by rising numbers
+	passed    uint64    // highest number of an item of the order that was delivered, or given up
 	lanes     map[string]*lane
 	ready     []*lane
 	inflight  int
@@ -125,6 +127,7 @@ func wanted(filter *feed.Compiled, events []gateway.Event) ([]gateway.Event, err
 func (e *endpoint) takeLocked(ev *gateway.Event) {
 	key := laneOf(ev)
 	if p := e.parked[key]; p != nil && (!p.live || ev.Seq <= p.read) {
+		e.backLocked(key, p, ev)
 		return // it is read again, or was
 	}
 	it := &item{event: *ev}
@@ -290,6 +293,9 @@ func (e *endpoint) fullLocked() <-chan struct{} {
 // reserveLocked reserves room for one read of a scan and returns nil, or returns a channel
 // that is closed when there is room.
 func (e *endpoint) reserveLocked() <-chan struct{} {
+	if e.reread+rereadOnce > maxReread {
+		e.parkAgainLocked()
+	}
 	if e.reread+rereadOnce <= maxReread {
 		e.reserved = rereadOnce
 		return nil

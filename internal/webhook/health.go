@@ -48,11 +48,15 @@ func (h *health) obey(retryAfter time.Duration, now time.Time) {
 // answeredLocked notes the answer to a request.
 func (e *endpoint) answeredLocked(r *request, a answer) {
 	now, l, it := e.m.cfg.Now(), r.lane, r.item
-	e.attempts.add(a.Attempt, len(e.m.endpoints))
-	if a.ok {
+	switch {
+	case a.back: // there was no request
+	case a.ok:
 		e.m.delivered++
-	} else {
+	default:
 		e.m.failed++
+	}
+	if !a.back {
+		e.attempts.add(a.Attempt, len(e.m.endpoints))
 	}
 	if r.run != e.run {
 		return // the webhook was changed since; the event is sent again
@@ -61,6 +65,8 @@ func (e *endpoint) answeredLocked(r *request, a answer) {
 	l.busy = false
 	h := &e.health
 	switch {
+	case a.back:
+		e.deliveredLocked(l, it)
 	case a.ok:
 		if h.down {
 			h.hold = time.Time{}
@@ -83,11 +89,14 @@ func (e *endpoint) answeredLocked(r *request, a answer) {
 // deliveredLocked removes an event that was delivered, or given up.
 func (e *endpoint) deliveredLocked(l *lane, it *item) {
 	p := e.parked[l.key]
+	if it.place != nil {
+		e.passed = max(e.passed, it.event.Seq)
+	}
 	e.popLocked(l)
 	if p == nil {
 		return
 	}
-	p.First, p.Fails, p.Since, p.Failing, p.began = it.event.Seq+1, 0, time.Time{}, 0, time.Time{}
+	p.First, p.Fails, p.Since, p.Failing, p.began, p.Left = it.event.Seq+1, 0, time.Time{}, 0, time.Time{}, time.Time{}
 	e.touched[l.key] = true
 	if !p.live && e.hasRoomLocked(l.key, p) {
 		e.scanAt = time.Time{}

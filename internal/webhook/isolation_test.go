@@ -15,6 +15,7 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/engine/memstore"
 	"github.com/longwire/longwire/internal/feed"
+	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
 // note puts an event of a client into the log.
@@ -489,4 +490,217 @@ func filterOf(i int) feed.Filter {
 		return feed.Filter{Types: []string{"message.received", "message.failed"}}
 	}
 	return feed.Filter{Types: []string{"message.*"}}
+}
+
+// Clients that are away and may come back delay no other client, however many there are. Each
+// is reported after Settle, and those that come back in time are not.
+func TestAMassDisconnectionDelaysNoOther(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		const settle, many = 5 * time.Minute, 3 * maxTaken
+		h := w.create(r, Spec{Settle: settle, Filter: feed.Filter{Types: []string{"client.*", "message.received"}}})
+		healthy := w.connect("healthy")
+		var links []*gatewaytest.Link
+		for i := range many {
+			links = append(links, w.connect(gateway.ClientID(fmt.Sprint("c", i))))
+		}
+		time.Sleep(time.Second)
+		began, before := time.Now(), len(r.all())
+		for _, l := range links {
+			l.Disconnect(gateway.ReasonConnectionLost)
+		}
+		synctest.Wait()
+		for i := 1; i <= 10; i++ {
+			w.send(healthy, i, i)
+			time.Sleep(time.Second)
+			w.want(r, "healthy", " "+count(i)) // its connection has no text
+		}
+		var back []*gatewaytest.Link
+		for i := range many / 2 { // some of them are parked, and some are not
+			back = append(back, w.connect(gateway.ClientID(fmt.Sprint("c", 2*i))))
+		}
+		for _, l := range back {
+			w.send(l, 1, 1)
+		}
+		time.Sleep(5 * time.Second)
+		for i := range many / 2 {
+			if id := fmt.Sprint("c", 2*i); r.texts(id) != " 1" {
+				t.Fatalf("of %s, which is back, came %q", id, r.texts(id))
+			}
+		}
+		if err := w.m.Close(); err != nil { // who waits for Settle does so over a restart
+			w.Fatal(err)
+		}
+		w.start()
+		for _, id := range []gateway.ClientID{"c1", "c1949"} {
+			w.send(w.connect(id), 1, 1)
+			time.Sleep(time.Second)
+			w.want(r, string(id), " 1")
+		}
+		time.Sleep(settle - time.Second - time.Since(began))
+		if n := len(r.all()) - before; n != 10+many/2+2 {
+			t.Errorf("before the time is over %d events came, want %d", n, 10+many/2+2)
+		}
+		time.Sleep(settle/10 + 3*time.Second)
+		ended := map[string]int{}
+		for _, b := range r.all() {
+			if b.Type == "client.disconnected" {
+				ended[b.Client]++
+			}
+		}
+		for i := range many {
+			want := i % 2
+			if i == 1 || i == many-1 {
+				want = 0
+			}
+			if got := ended[fmt.Sprint("c", i)]; got != want {
+				t.Fatalf("c%d was reported %d times, want %d", i, got, want)
+			}
+		}
+		if s := w.status(h); s.Parked != 0 || s.Waiting != 0 || s.Lag != 0 {
+			t.Errorf("at the end: %+v", s)
+		}
+	})
+}
+
+// A client that is back within Settle is not delayed: neither its end nor its return is
+// reported, and what it sends comes at once.
+func TestAClientThatIsBackIsNotDelayed(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		w.create(r, Spec{Settle: 10 * time.Minute, Filter: feed.Filter{Types: []string{"client.*", "message.received"}}})
+		for n := range 3 {
+			a := w.connect("a")
+			w.send(a, 1, 2)
+			if got, want := r.texts("a"), strings.Repeat(" 1 2", n+1); got != want {
+				t.Errorf("after %d returns: %q, want %q", n, got, want)
+			}
+			a.Disconnect(gateway.ReasonConnectionLost)
+			synctest.Wait()
+			time.Sleep(time.Second)
+		}
+	})
+}
+
+// Beyond the bound of parked clients those that are away are reported without Settle. The
+// others wait for it.
+func TestADisconnectionOfMoreThanCanBeParked(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		const settle, many = 5 * time.Minute, maxParked + 3*maxTaken
+		h := w.create(r, Spec{Settle: settle, Filter: feed.Filter{Types: []string{"client.disconnected", "message.received"}}})
+		healthy := w.connect("healthy")
+		var links []*gatewaytest.Link
+		for i := range many {
+			links = append(links, w.connect(gateway.ClientID(fmt.Sprint("c", i))))
+		}
+		for _, l := range links {
+			l.Disconnect(gateway.ReasonConnectionLost)
+		}
+		synctest.Wait()
+		w.send(healthy, 1, 3)
+		time.Sleep(time.Second)
+		w.want(r, "healthy", count(3))
+		if n := len(r.all()) - 3; n < maxTaken || n > many-maxParked {
+			t.Errorf("%d ends were reported at once, want at least %d and at most %d", n, maxTaken, many-maxParked)
+		}
+		time.Sleep(settle + settle/10 + time.Minute)
+		ended := map[string]int{}
+		for _, b := range r.all() {
+			ended[b.Client]++
+		}
+		for i := range many {
+			if got := ended[fmt.Sprint("c", i)]; got != 1 {
+				t.Fatalf("c%d was reported %d times, want once", i, got)
+			}
+		}
+		if s := w.status(h); s.Parked != 0 || s.Waiting != 0 || s.Lag != 0 {
+			t.Errorf("at the end: %+v", s)
+		}
+	})
+}
+
+// Clients that come back and leave again within Settle, many at once, do not delay one that
+// is back for good.
+func TestClientsThatFlapDelayNoOther(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		const settle, many = 5 * time.Minute, 3 * maxTaken
+		h := w.create(r, Spec{Settle: settle, Filter: feed.Filter{Types: []string{"client.*", "message.received"}}})
+		var links []*gatewaytest.Link
+		for i := range many {
+			links = append(links, w.connect(gateway.ClientID(fmt.Sprint("c", i))))
+		}
+		for _, l := range links {
+			l.Disconnect(gateway.ReasonConnectionLost)
+		}
+		synctest.Wait()
+		time.Sleep(time.Second)
+		for i := 10; i < many; i++ { // they are back for a moment
+			w.connect(gateway.ClientID(fmt.Sprint("c", i))).Disconnect(gateway.ReasonConnectionLost)
+		}
+		synctest.Wait()
+		time.Sleep(30 * time.Second)
+		for i := range 10 {
+			id := gateway.ClientID(fmt.Sprint("c", i))
+			w.send(w.connect(id), 1, 1)
+			time.Sleep(time.Second)
+			w.want(r, string(id), " 1")
+		}
+		time.Sleep(settle + settle/10 + time.Minute)
+		ended := map[string]int{}
+		for _, b := range r.all() {
+			if b.Type == "client.disconnected" {
+				ended[b.Client]++
+			}
+		}
+		if len(ended) != many-10 {
+			t.Errorf("%d clients were reported, want %d", len(ended), many-10)
+		}
+		for id, n := range ended {
+			if n != 1 {
+				t.Errorf("%s was reported %d times", id, n)
+			}
+		}
+		if s := w.status(h); s.Parked != 0 || s.Waiting != 0 || s.Lag != 0 {
+			t.Errorf("at the end: %+v", s)
+		}
+	})
+}
+
+// A webhook that asks for disconnections alone does not report a client that is back within
+// Settle either: it need not ask for the returns.
+func TestSettleOfDisconnectionsAlone(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		h := w.create(r, Spec{Settle: 30 * time.Second, Filter: feed.Filter{Types: []string{"client.disconnected"}}})
+		back, late, gone := w.connect("back"), w.connect("late"), w.connect("gone")
+		for _, l := range []*gatewaytest.Link{back, late, gone} {
+			l.Disconnect(gateway.ReasonConnectionLost)
+		}
+		synctest.Wait()
+		time.Sleep(2 * time.Second)
+		w.connect("back")
+		time.Sleep(27 * time.Second)
+		if all := r.all(); len(all) > 0 {
+			t.Errorf("before the time is over: %+v", all)
+		}
+		time.Sleep(5 * time.Second)
+		w.connect("late")
+		time.Sleep(time.Minute)
+		var list []string
+		for _, b := range r.all() {
+			list = append(list, b.Client)
+		}
+		slices.Sort(list)
+		if got := strings.Join(list, " "); got != "gone late" {
+			t.Errorf("reported: %s, want gone late", got)
+		}
+		if s := w.status(h); s.Lag != 0 || s.Waiting != 0 {
+			t.Errorf("at the end: %+v", s)
+		}
+		if all, err := w.m.Attempts(h.ID, apikey.Limit{}); err != nil || len(all) != 2 {
+			t.Errorf("%d attempts, %v; want 2", len(all), err)
+		}
+	})
 }

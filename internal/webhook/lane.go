@@ -57,10 +57,11 @@ func (e *endpoint) offerLocked(l *lane) {
 		delete(e.lanes, l.key)
 		return
 	}
-	if until := e.settleUntil(l, it); until.After(l.next) {
-		l.next = until
+	wait := l.next
+	if until := e.settleUntil(l, it); until.After(wait) { // which ends when the client is back
+		wait = until
 	}
-	if wait := l.next; wait.After(e.m.cfg.Now()) {
+	if wait.After(e.m.cfg.Now()) {
 		e.wakeLocked(wait)
 		return
 	}
@@ -71,7 +72,7 @@ func (e *endpoint) offerLocked(l *lane) {
 // settleUntil returns when the end of a connection may be sent; zero for now. If the
 // client is back by then, both events are dropped.
 func (e *endpoint) settleUntil(l *lane, it *item) time.Time {
-	if e.hook.Settle == 0 || it.event.Type != gateway.EventClientDisconnected {
+	if e.hook.Settle == 0 || it.hurry || it.event.Type != gateway.EventClientDisconnected {
 		return time.Time{}
 	}
 	until := it.event.At.Add(e.hook.Settle)

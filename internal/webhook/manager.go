@@ -119,6 +119,11 @@ func (m *Manager) Close() error {
 	m.stop()
 	m.readers.Wait()
 	m.requests.Wait()
+	m.mu.Lock()
+	for _, e := range m.endpoints {
+		e.setAsideLocked()
+	}
+	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	return m.save(ctx)
@@ -296,6 +301,7 @@ func (m *Manager) beginLocked(e *endpoint) {
 
 // endLocked ends the run: the next one sends the events again that are not answered.
 func (e *endpoint) endLocked() {
+	e.setAsideLocked()
 	e.at = e.markLocked()
 	e.behind = true
 	e.run++

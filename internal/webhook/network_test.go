@@ -3,6 +3,8 @@ package webhook
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log"
@@ -53,6 +55,7 @@ func TestAddressesThatWebhooksMayReach(t *testing.T) {
 		{to: "10.0.1.1:80", networks: "10.0.0.0/24"}, {to: "127.0.0.1:80", networks: "127.0.0.0/8", want: true},
 		{to: "127.0.0.1:8080", networks: "127.0.0.0/8", loopback: yes}, {to: "[::ffff:127.0.0.1]:8080", loopback: yes},
 		{to: "127.0.0.1:9000", loopback: yes}, {to: "127.9.9.9:9000", loopback: yes}, {to: "[::1]:9000", loopback: yes}, {to: "93.184.216.34:9000", want: true},
+		{to: "0.0.0.0:8080", networks: "0.0.0.0/0"}, {to: "[::]:8080", networks: "::/0"}, {to: "[::ffff:0.0.0.0]:9000", networks: "0.0.0.0/0"},
 	} {
 		cfg := Config{AllowLoopback: c.loopback, Own: own}
 		if c.networks != "" {
@@ -177,8 +180,14 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 	}))
 	t.Cleanup(srv.Close)
-	if a := try(t, onNetwork(t, yes), srv.URL); a.Status != 307 || !strings.Contains(a.Error, "redirect") || followed.Load() {
-		t.Errorf("%d, %q, followed: %v", a.Status, a.Error, followed.Load())
+	nowhere := onWire(t, func(c net.Conn) {
+		takeRequest(c)
+		_, _ = io.WriteString(c, "HTTP/1.1 307 Temporary Redirect\r\nLocation: ::::\r\nContent-Length: 0\r\n\r\n")
+	})
+	for _, url := range []string{srv.URL, nowhere} {
+		if a := try(t, onNetwork(t, yes), url); a.Status != 307 || a.Error != "the endpoint redirects, and redirects are not followed" || followed.Load() {
+			t.Errorf("%s: %d, %q, followed: %v", url, a.Status, a.Error, followed.Load())
+		}
 	}
 }
 
@@ -378,6 +387,56 @@ func TestANameThatMovesGetsNoConnection(t *testing.T) {
 	names.answer("127.0.0.1")
 	if a := try(t, open, fmt.Sprint("http://moves.example", port)); a.Status != 200 {
 		t.Errorf("allowed: %d, %q", a.Status, a.Error)
+	}
+}
+
+// A rule that is new holds for open connections to a name, too, over HTTP/1 and HTTP/2.
+func TestAnOpenConnectionIsNoWayAroundARule(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		var requests atomic.Int64
+		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+		names := newNameServer(t)
+		names.answer("127.0.0.1")
+		var open atomic.Bool
+		open.Store(true)
+		m := onNetwork(t, open.Load)
+		m.cfg.resolver = names.resolver()
+		if srv.EnableHTTP2 = secure; secure {
+			srv.StartTLS()
+		} else {
+			srv.Start()
+		}
+		t.Cleanup(srv.Close)
+		scheme, _, _ := strings.Cut(srv.URL, ":")
+		h, err := m.Create(t.Context(), Spec{URL: scheme + "://example.com" + srv.URL[strings.LastIndex(srv.URL, ":"):], State: Paused}, apikey.Limit{}, true, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if secure {
+			roots := x509.NewCertPool()
+			roots.AddCert(srv.Certificate())
+			m.endpoints[h.ID].http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+		}
+		test := func() Attempt {
+			a, err := m.Test(t.Context(), h.ID, apikey.Limit{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		if a := test(); a.Status != 200 {
+			t.Fatalf("%s, while it is allowed: %d, %q", scheme, a.Status, a.Error)
+		}
+		open.Store(false)
+		for range 2 {
+			if a := test(); a.Status != 0 || !strings.HasPrefix(a.Error, "the address 127.0.0.1 is not allowed") {
+				t.Errorf("%s: %d, %q, want it refused", scheme, a.Status, a.Error)
+			}
+		}
+		open.Store(true)
+		if a := test(); a.Status != 200 || requests.Load() != 2 {
+			t.Errorf("%s, allowed again: %d, %q; %d requests, want 2", scheme, a.Status, a.Error, requests.Load())
+		}
 	}
 }
 

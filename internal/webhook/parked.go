@@ -19,6 +19,10 @@ type parking struct {
 	// Failing is the time from the first failure to the last one, while a process has run:
 	// after a restart the clock may not be that of Since.
 	Failing time.Duration `json:"failing"`
+	// Left is when the client has left, if the event numbered First says so and waits for
+	// Settle. Back is the number of its return in time, which is not reported.
+	Left time.Time `json:"left,omitzero"`
+	Back uint64    `json:"back,omitempty"`
 
 	began time.Time // the first failure, by the clock of this process
 
@@ -50,7 +54,11 @@ func (e *endpoint) hasRoomLocked(key string, p *parking) bool {
 // it, or fail: the client's events are read from the log again, as those of a parked
 // client, so that no other client's events wait for them.
 func (e *endpoint) spillLocked() bool {
-	if e.health.down || len(e.parked) >= maxParked {
+	if e.health.down {
+		return false
+	}
+	if len(e.parked) >= maxParked {
+		e.hurryLocked()
 		return false
 	}
 	var l *lane
@@ -61,7 +69,10 @@ func (e *endpoint) spillLocked() bool {
 			}
 		}
 	}
-	if l == nil || maxTaken+e.reread+e.reserved+laneProbe > maxWaiting {
+	if l == nil {
+		return e.parkSettlingLocked()
+	}
+	if maxTaken+e.reread+e.reserved+laneProbe > maxWaiting {
 		return false
 	}
 	p := e.parked[l.key]
@@ -81,6 +92,124 @@ func (e *endpoint) spillLocked() bool {
 	e.touched[l.key] = true
 	e.scanAt, e.changed = time.Time{}, true
 	return true
+}
+
+// parkSettlingLocked parks the clients whose disconnection waits for Settle. After a mass
+// disconnection these take the whole order, and no other client's events would have room.
+func (e *endpoint) parkSettlingLocked() (some bool) {
+	if e.hook.Settle == 0 {
+		return false
+	}
+	now := e.m.cfg.Now()
+	for key, l := range e.lanes {
+		if l.busy || len(l.queue) == 0 || e.parked[key] != nil || len(e.parked) >= maxParked {
+			continue
+		}
+		until := e.settleUntil(l, l.queue[0])
+		if !until.After(now) {
+			continue
+		}
+		for _, it := range l.queue {
+			e.leaveLocked(it)
+		}
+		first := &l.queue[0].event
+		e.parked[key] = &parking{First: first.Seq, Next: e.settledAt(until), Left: first.At}
+		e.touched[key] = true
+		delete(e.lanes, key)
+		some = true
+	}
+	if some {
+		e.scanAt, e.changed = time.Time{}, true
+	}
+	return some
+}
+
+// backLocked notes that a parked client is back within Settle. The webhook reports neither its
+// end nor its return, and a scan reads its other events at once.
+func (e *endpoint) backLocked(key string, p *parking, ev *gateway.Event) {
+	if ev.Type != gateway.EventClientConnected || p.Left.IsZero() || p.scanned || p.read > 0 || ev.At.After(p.Left.Add(e.hook.Settle)) {
+		return
+	}
+	p.First, p.Back, p.Left, p.Next = p.First+1, ev.Seq, time.Time{}, time.Time{}
+	e.touched[key], e.changed, e.scanAt = true, true, time.Time{}
+}
+
+// parkAgainLocked makes room for a scan: parked clients that have left again, and may come
+// back, are read again later.
+func (e *endpoint) parkAgainLocked() {
+	now := e.m.cfg.Now()
+	for key, l := range e.lanes {
+		p := e.parked[key]
+		if p == nil || l.busy || len(l.scan) == 0 {
+			continue
+		}
+		until := e.settleUntil(l, l.scan[0])
+		if !until.After(now) {
+			continue
+		}
+		first := &l.scan[0].event
+		q := &parking{First: first.Seq, Next: e.settledAt(until), Left: first.At}
+		if !p.live { // the log may have its return
+			q.Next, q.Left, q.Back = e.settledAt(now), time.Time{}, p.Back
+		}
+		for _, list := range [][]*item{l.scan, l.queue} {
+			for _, waits := range list {
+				e.doneLocked(waits)
+			}
+		}
+		e.leaveScanLocked(p)
+		e.parked[key], e.touched[key], e.changed = q, true, true
+		delete(e.lanes, key)
+	}
+}
+
+// hurryLocked sends disconnections that wait for Settle at once: no more clients can be
+// parked, and a client that is back too late for that is better than others that wait.
+func (e *endpoint) hurryLocked() {
+	now := e.m.cfg.Now()
+	for _, l := range e.lanes {
+		if !l.busy && len(l.queue) > 0 && e.settleUntil(l, l.queue[0]).After(now) {
+			l.queue[0].hurry = true
+			e.offerLocked(l)
+		}
+	}
+	e.pumpLocked()
+}
+
+// settledAt returns when a client is read again whose disconnection waits until a time: up to
+// a tenth of Settle later, so that one scan serves many clients.
+func (e *endpoint) settledAt(until time.Time) time.Time {
+	step := max(time.Second, e.hook.Settle/10)
+	return until.Add(step - time.Duration(until.UnixNano()%int64(step)))
+}
+
+// setAsideLocked parks the clients whose events wait in the order, if an event behind the first
+// of these was delivered. So the mark passes all of them, and no delivered event is sent again.
+// It is called at the end of a run and of the process.
+func (e *endpoint) setAsideLocked() {
+	first := e.firstLocked()
+	if first == nil || e.passed <= first.event.Seq || len(e.parked)+len(e.lanes) > maxParked {
+		return
+	}
+	for key, l := range e.lanes {
+		if len(l.queue) == 0 {
+			continue
+		}
+		p := e.parked[key]
+		if p == nil {
+			p = &parking{First: l.head().event.Seq, Fails: l.fails, Since: l.since, began: l.since}
+			if until := e.settleUntil(l, l.head()); !until.IsZero() {
+				p.Next, p.Left = e.settledAt(until), l.head().event.At
+			}
+			if !l.since.IsZero() {
+				p.Failing = e.m.cfg.Now().Sub(l.since)
+			}
+			e.parked[key] = p
+		}
+		p.live, p.read = false, 0
+		e.touched[key] = true
+	}
+	e.order.Init()
 }
 
 // unparkLocked ends a parking if all that was read again is delivered, and the
@@ -252,7 +381,7 @@ func (e *endpoint) rereadLocked(events []gateway.Event) {
 		ev := &events[i]
 		key := laneOf(ev)
 		p := e.parked[key]
-		if p == nil || !p.scanned || p.live || ev.Seq < p.First || ev.Seq <= p.read {
+		if p == nil || !p.scanned || p.live || ev.Seq < p.First || ev.Seq <= p.read || ev.Seq == p.Back {
 			continue
 		}
 		l := e.laneLocked(key)

@@ -114,7 +114,7 @@ func (m *Manager) Update(ctx context.Context, id string, limit apikey.Limit, fn 
 	return m.replace(ctx, e, w)
 }
 
-// Rotate gives a webhook a new secret; the old one signs too for a day.
+// Rotate gives a webhook a new secret; those before it sign, too, each for a day from its end.
 func (m *Manager) Rotate(ctx context.Context, id string, limit apikey.Limit) (Webhook, error) {
 	m.changes.Lock()
 	defer m.changes.Unlock()
@@ -122,7 +122,8 @@ func (m *Manager) Rotate(ctx context.Context, id string, limit apikey.Limit) (We
 	if err != nil {
 		return Webhook{}, err
 	}
-	w.OldSecret, w.OldUntil, w.Secret = w.Secret, m.cfg.Now().Add(oldSecretFor), newSecret()
+	w.Older = slices.Clone(w.Older)
+	w.rotate(m.cfg.Now())
 	_, err = m.replace(ctx, e, w)
 	return w, err
 }
@@ -155,7 +156,9 @@ func (m *Manager) exchange(e *endpoint, w Webhook, filter *feed.Compiled) (Statu
 	}
 	e.endLocked()
 	for _, p := range e.parked {
-		p.Next = time.Time{}
+		if p.Fails > 0 || w.Settle != e.hook.Settle { // else it may wait for Settle
+			p.Next = time.Time{}
+		}
 	}
 	e.hook, e.filter = w, filter
 	e.health = health{LastSuccess: e.health.LastSuccess, missed: e.health.missed, lost: e.health.lost}

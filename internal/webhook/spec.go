@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/feed"
 )
@@ -168,11 +170,49 @@ type Webhook struct {
 	CreatedAt time.Time    `json:"created_at"`
 	Reason    Reason       `json:"reason,omitempty"` // why it is disabled
 	Secret    string       `json:"secret"`
-	// OldSecret signs too until OldUntil, after a rotation.
+	// OldSecret signs, too, until OldUntil, after a rotation.
 	OldSecret string    `json:"old_secret,omitempty"`
 	OldUntil  time.Time `json:"old_until,omitzero"`
+	// Older are those before OldSecret, oldest first, after several rotations in a day.
+	Older []OlderSecret `json:"older_secrets,omitempty"`
 	// Disabled is apart from Spec.State, so that it can be enabled as it was.
 	Disabled bool `json:"disabled,omitempty"`
+}
+
+// OlderSecret is a secret that signs until a time.
+type OlderSecret struct {
+	Secret string    `json:"secret"`
+	Until  time.Time `json:"until"`
+}
+
+// maxOlder bounds Webhook.Older.
+const maxOlder = 4
+
+// rotate replaces the secret. The secrets of the last day still sign, because the endpoint may
+// have any of them.
+func (w *Webhook) rotate(now time.Time) {
+	if w.OldSecret != "" {
+		w.Older = append(w.Older, OlderSecret{w.OldSecret, w.OldUntil})
+	}
+	w.Older = slices.DeleteFunc(w.Older, func(o OlderSecret) bool { return !now.Before(o.Until) })
+	w.Older = w.Older[max(0, len(w.Older)-maxOlder):]
+	w.OldSecret, w.OldUntil, w.Secret = w.Secret, now.Add(oldSecretFor), newSecret()
+}
+
+// secrets returns those that sign at a time, the newest first.
+func (w *Webhook) secrets(now time.Time) []string {
+	list := []string{w.Secret}
+	for _, o := range slices.Backward(append(slices.Clone(w.Older), OlderSecret{w.OldSecret, w.OldUntil})) {
+		if o.Secret != "" && now.Before(o.Until) {
+			list = append(list, o.Secret)
+		}
+	}
+	return list
+}
+
+// asksFor reports whether the webhook selects a type of event.
+func (w *Webhook) asksFor(t gateway.EventType) bool {
+	return len(w.Filter.Types) == 0 || slices.ContainsFunc(w.Filter.Types, func(pattern string) bool { return feed.Selects(pattern, t) })
 }
 
 // Condition returns the state in effect.

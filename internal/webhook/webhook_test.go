@@ -840,6 +840,22 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
+// Retry-After is seconds or a date, and counts for an hour at most.
+func TestFormsOfRetryAfter(t *testing.T) {
+	now := time.Date(2026, time.November, 30, 21, 48, 26, 0, time.UTC)
+	for v, want := range map[string]time.Duration{
+		"3": 3 * time.Second, "003": 3 * time.Second, "0": 0, "3600": time.Hour, "3601": time.Hour,
+		"9223372036854775808": time.Hour, "99999999999999999999999999": time.Hour, // no number is too large
+		"": 0, "-1": 0, "3.5": 0, "0x10": 0, "soon": 0,
+		"Mon, 30 Nov 2026 21:48:30 GMT": 4 * time.Second, "Monday, 30-Nov-26 21:48:30 GMT": 4 * time.Second, "Mon Nov 30 21:48:30 2026": 4 * time.Second,
+		"Mon, 30 Nov 2026 21:48:00 GMT": 0, "Fri, 31 Dec 9999 23:59:59 GMT": time.Hour,
+	} {
+		if got := retryAfter(v, now); got != want {
+			t.Errorf("Retry-After: %s is %v, want %v", v, got, want)
+		}
+	}
+}
+
 // Of two requests at once the longer Retry-After counts, and a replay obeys it, too.
 func TestTheLongestRetryAfterIsForAllRequests(t *testing.T) {
 	inWorld(t, func(w *world) {
@@ -1178,5 +1194,188 @@ func TestChangesAtOnce(t *testing.T) {
 		if s := w.status(h); len(s.Name) != n {
 			w.Errorf("%d of %d changes are left", len(s.Name), n)
 		}
+	})
+}
+
+// Events that were answered are not sent again after a change of the webhook, after a pause
+// or after an orderly stop, although an earlier event of another client still waits: for its
+// request, for a retry or because the client may come back.
+func TestAnEndOfARunRepeatsNothingThatWasAnswered(t *testing.T) {
+	for name, end := range map[string]func(w *world, h Webhook){
+		"stop": func(w *world, h Webhook) {
+			if err := w.m.Close(); err != nil {
+				w.Fatal(err)
+			}
+			w.start()
+		},
+		"rotation": func(w *world, h Webhook) {
+			if _, err := w.m.Rotate(w.Context(), h.ID, apikey.Limit{}); err != nil {
+				w.Fatal(err)
+			}
+		},
+		"pause": func(w *world, h Webhook) { w.set(h, Paused); w.set(h, Active) },
+	} {
+		for _, waits := range []string{"request", "retry", "settles"} {
+			t.Run(name+" "+waits, func(t *testing.T) {
+				inWorld(t, func(w *world) {
+					r, held := w.receiver("r"), true
+					r.answers(func(ctx context.Context, b body, _ int) *http.Response {
+						r.mu.Lock()
+						hold := held && b.Client == "a" && b.Text == "1"
+						r.mu.Unlock()
+						switch {
+						case hold && waits == "request":
+							<-ctx.Done()
+						case hold:
+							return status(500)
+						}
+						return status(200)
+					})
+					s := Spec{Filter: feed.Filter{Types: []string{"message.received", "client.disconnected"}}, Settle: time.Minute, Timeout: MaxTimeout}
+					a, b, c := w.connect("a"), w.connect("b"), w.connect("c")
+					h := w.create(r, s)
+					if waits == "settles" {
+						c.Disconnect(gateway.ReasonConnectionLost)
+						synctest.Wait()
+					} else {
+						w.send(a, 1, 3)
+					}
+					w.send(b, 1, 50)
+					w.want(r, "b", count(50))
+					time.Sleep(2500 * time.Millisecond) // of virtual time: the second try has failed, too
+					r.signedWith(Webhook{})             // the secret may change
+					end(w, h)
+					r.mu.Lock()
+					held = false
+					r.mu.Unlock()
+					w.send(b, 51, 52)
+					time.Sleep(2 * time.Minute)
+					w.want(r, "b", count(52))
+					if waits == "settles" {
+						w.want(r, "c", "")
+						if got := slices.ContainsFunc(r.all(), func(b body) bool { return b.Client == "c" }); !got {
+							t.Error("the end of the connection did not come")
+						}
+					} else {
+						w.want(r, "a", count(3))
+					}
+					if s := w.status(h); s.Parked != 0 || s.Lag != 0 || s.Waiting != 0 {
+						t.Errorf("at the end: %+v", s)
+					}
+				})
+			})
+		}
+	}
+}
+
+// During a redelivery a change counts from the next dead letter on: each goes to the URL of
+// the webhook with its secrets, and none to a webhook that is deleted.
+func TestChangesDuringARedelivery(t *testing.T) {
+	for name, c := range map[string]struct {
+		change   func(w *world, h Webhook) error
+		old, new int
+	}{
+		"delete": {func(w *world, h Webhook) error { return w.m.Delete(w.Context(), h.ID, apikey.Limit{}) }, 1, 0},
+		"url": {func(w *world, h Webhook) error {
+			_, err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.URL = "https://new"; return nil })
+			return err
+		}, 1, 3},
+		"rotation": {func(w *world, h Webhook) error {
+			next, err := w.m.Rotate(w.Context(), h.ID, apikey.Limit{})
+			w.receivers["old"].signedWith(next) // which verifies the next requests
+			return err
+		}, 4, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				old, moved := w.receiver("old"), w.receiver("new")
+				h := w.create(old, Spec{RetryFor: time.Minute})
+				old.answers(func(_ context.Context, b body, _ int) *http.Response {
+					if b.Client == "a" {
+						return status(422)
+					}
+					return status(200)
+				})
+				a, b := w.connect("a"), w.connect("b")
+				w.send(a, 1, 4)
+				for i := 1; i <= 80; i++ { // the endpoint is not down
+					w.send(b, i, i)
+					time.Sleep(10 * time.Second)
+				}
+				if dead, _, err := w.m.Dead(h.ID, apikey.Limit{}, 0, 10); err != nil || len(dead) != 4 {
+					t.Fatalf("%d dead letters, %v; want 4", len(dead), err)
+				}
+				var once sync.Once
+				old.answers(func(context.Context, body, int) *http.Response {
+					once.Do(func() {
+						if err := c.change(w, h); err != nil {
+							t.Error(err)
+						}
+					})
+					return status(200)
+				})
+				before := len(old.all())
+				_, failed, err := w.m.Redeliver(w.Context(), h.ID, apikey.Limit{})
+				if deleted := name == "delete"; failed != "" || errors.Is(err, ErrNotFound) != deleted {
+					t.Errorf("the redelivery: %q, %v", failed, err)
+				}
+				if got := len(old.all()) - before; got != c.old {
+					t.Errorf("the first endpoint has got %d, want %d", got, c.old)
+				}
+				if got := len(moved.all()); got != c.new {
+					t.Errorf("the new endpoint has got %d, want %d", got, c.new)
+				}
+			})
+		})
+	}
+}
+
+// Each secret signs for a day after its rotation, however many rotations follow, up to a
+// bound; a restart does not change that.
+func TestEachSecretSignsForADay(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		all := []Webhook{w.create(r, Spec{})}
+		a, n := w.connect("a"), 0
+		rotate := func() {
+			w.Helper()
+			next, err := w.m.Rotate(w.Context(), all[0].ID, apikey.Limit{})
+			if err != nil {
+				w.Fatal(err)
+			}
+			all = append(all, next)
+		}
+		accepted := func(hooks ...Webhook) {
+			w.Helper()
+			for _, h := range hooks {
+				r.signedWith(h)
+				n++
+				w.send(a, n, n)
+			}
+		}
+		rotate()
+		time.Sleep(time.Hour)
+		rotate()
+		accepted(all...)
+		if err := w.m.Close(); err != nil {
+			w.Fatal(err)
+		}
+		w.start()
+		accepted(all...)
+		time.Sleep(23*time.Hour - time.Second)
+		accepted(all...)
+		time.Sleep(2 * time.Second) // the first one has ended
+		if s := w.status(all[0]); len(s.secrets(time.Now())) != 2 {
+			w.Errorf("%d secrets sign, want 2", len(s.secrets(time.Now())))
+		}
+		accepted(all[1:]...)
+		for range 2 * maxOlder {
+			rotate()
+		}
+		accepted(all[len(all)-maxOlder-2:]...)
+		if s := w.status(all[0]); len(s.secrets(time.Now())) != maxOlder+2 || len(s.Older) != maxOlder {
+			w.Errorf("%d secrets sign, and %d are kept", len(s.secrets(time.Now())), len(s.Older))
+		}
+		w.want(r, "a", count(n))
 	})
 }
