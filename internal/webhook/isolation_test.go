@@ -668,6 +668,41 @@ func TestClientsThatFlapDelayNoOther(t *testing.T) {
 	})
 }
 
+// The return of a client that is back within Settle is not reported either if an event of the
+// time between fails.
+func TestAReturnBehindAnEventThatFails(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(_ context.Context, b body, n int) *http.Response {
+			if b.Type == "message.acked" && n <= 2 {
+				return status(500)
+			}
+			return status(204)
+		})
+		w.create(r, Spec{Settle: 5 * time.Minute, Filter: feed.Filter{Types: []string{"client.*", "message.acked"}}})
+		links := []*gatewaytest.Link{w.connect("a")}
+		for i := range 2 * maxTaken { // so many that they are parked
+			links = append(links, w.connect(gateway.ClientID(fmt.Sprint("c", i))))
+		}
+		time.Sleep(time.Second)
+		before := len(r.all())
+		for _, l := range links {
+			l.Disconnect(gateway.ReasonConnectionLost)
+		}
+		synctest.Wait()
+		w.note("a")
+		w.connect("a")
+		time.Sleep(time.Minute)
+		var list []string
+		for _, b := range r.all()[before:] {
+			list = append(list, b.Client+" "+b.Type)
+		}
+		if got := strings.Join(list, ", "); got != "a message.acked" {
+			t.Errorf("reported: %s; want the event between alone", got)
+		}
+	})
+}
+
 // A webhook that asks for disconnections alone does not report a client that is back within
 // Settle either: it need not ask for the returns.
 func TestSettleOfDisconnectionsAlone(t *testing.T) {

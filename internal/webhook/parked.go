@@ -234,7 +234,7 @@ func (e *endpoint) parkLocked(l *lane, it *item, fails int, now time.Time) {
 	e.roomLocked()
 	if p := e.parked[l.key]; p != nil {
 		e.leaveScanLocked(p)
-		q.Since = p.Since
+		q.Since, q.Back = p.Since, p.Back
 	}
 	next := nextTry(now, fails)
 	q.Next = next
