@@ -63,6 +63,7 @@ type Engine struct {
 	sweeper   sweeper    // guarded by sweepMu
 	oldest    oldest
 	reclaimer reclaimer
+	saving    atomic.Bool // the records of a removed log
 	stuck     stuck
 }
 

@@ -620,6 +620,67 @@ func TestDirectoryThatIsMovedAway(t *testing.T) {
 	}
 }
 
+// A directory db that was moved or replaced on its own is one that no start finds.
+func TestTheDatabaseIsMovedAway(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	e := openTest(t, Options{FS: disk.OwnersFS(), Dir: dir, SweepEvery: time.Millisecond})
+	accept(t, e, "a")
+	db, away := filepath.Join(dir, "db"), filepath.Join(dir, "away")
+	if err := os.Rename(db, away); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "db was moved away", func() bool { return e.Health() != nil })
+	if err := os.CopyFS(db, os.DirFS(away)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Accept(context.Background(), message("a")); gateway.CodeOf(err) != gateway.CodeUnavailable {
+		t.Errorf("with a copy of db in its place a message is answered with %v", err)
+	}
+	if err := errors.Join(os.RemoveAll(db), os.Rename(away, db)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "db is back", func() bool { return e.Health() == nil })
+	accept(t, e, "a")
+}
+
+// A program that removes or cuts old *.log files may take the logs of the store. The
+// records are in memory too, so a process that notices it loses none.
+func TestALogIsTakenAway(t *testing.T) {
+	for name, take := range map[string]func(string) error{
+		"removed": os.Remove,
+		"renamed": func(log string) error { return os.Rename(log, log+".1") },
+		"cut":     func(log string) error { return os.Truncate(log, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			e := openTest(t, Options{FS: disk.OwnersFS(), Dir: dir, SweepEvery: time.Millisecond})
+			accept(t, e, "a")
+			logs, err := filepath.Glob(filepath.Join(dir, "db", "*.log"))
+			if err != nil || len(logs) == 0 {
+				t.Fatalf("logs %v, %v", logs, err)
+			}
+			for _, log := range logs {
+				if err := take(log); err != nil {
+					t.Fatal(err)
+				}
+			}
+			eventually(t, "a start after a kill would find the message", func() bool {
+				killed := filepath.Join(t.TempDir(), "killed")
+				if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+					return false // a file was removed meanwhile
+				}
+				again, err := Open(Options{FS: disk.OwnersFS(), Dir: killed})
+				if err != nil {
+					return false
+				}
+				found := again.Stats().Messages
+				return again.Close() == nil && found == 1
+			})
+			accept(t, e, "a")
+		})
+	}
+}
+
 // Without LOCK another process can open the directory: the one that has lost it accepts
 // nothing more, or messages of one of them would be lost.
 func TestTheLockIsRemoved(t *testing.T) {

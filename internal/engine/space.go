@@ -27,15 +27,36 @@ func (e *Engine) checkDisk() {
 	}
 }
 
-// checkDirectory seals the database if its directory was moved or removed. No start would
-// find later writes.
+// checkDirectory seals the database if its directory was moved or removed: no start would
+// find later writes. The records of a log that was removed or cut go into tables.
 func (e *Engine) checkDirectory() {
-	if err := e.mark.Lost(e.opt.disk()); err != nil {
-		_ = e.read(func(v *view) error {
-			v.inst.Seal(err)
-			return nil
-		})
+	lost := e.mark.Lost(e.opt.disk())
+	var inst *instance
+	var logs []string
+	_ = e.read(func(v *view) error {
+		if inst = v.inst; lost == nil {
+			logs = inst.LostLogs()
+		} else {
+			inst.Seal(lost)
+		}
+		return nil
+	})
+	if logs == nil || !e.saving.CompareAndSwap(false, true) {
+		return
 	}
+	e.opt.Logger.Error("a log was removed or cut under this process; its records are written again", "files", logs)
+	e.wg.Go(func() {
+		defer e.saving.Store(false)
+		err := e.read(func(v *view) error {
+			if v.inst != inst {
+				return nil // it was opened again, and has read its logs
+			}
+			return inst.SaveLost(logs)
+		})
+		if err != nil {
+			e.opt.Logger.Error("the records of a log that was removed or cut are only in memory", "files", logs, "error", err)
+		}
+	})
 }
 
 // mib formats bytes for a person.
