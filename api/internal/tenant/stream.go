@@ -61,8 +61,8 @@ func (v *View) ClientEvents(ctx context.Context, q gateway.ClientEventQuery) (ga
 	return v.shared.gateway.ClientEvents(q)
 }
 
-// scan waits for a turn to read the log far behind its end, where a read looks at the
-// events of all tenants. The keys with a limit compute on half of the processors for it, so
+// scan waits for a turn to read what belongs to all tenants: the log far behind its end, or
+// the list of messages. The keys with a limit compute on half of the processors for it, so
 // that one tenant's reads do not delay the pushes of others.
 func (v *View) scan(ctx context.Context) (release func(), err error) {
 	if v.key.Limit.None() {
