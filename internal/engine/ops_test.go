@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -397,6 +398,48 @@ func TestDiskBudget(t *testing.T) {
 		}
 	}
 	eventually(t, "the store to heal", func() bool { return e.Health() == nil })
+	accept(t, e, "a")
+	verifyView(t, e)
+}
+
+// Devices with new ids that register without end leave room for messages, and the budget of
+// the disk holds for them too. Known devices still register.
+func TestStrangersLeaveRoomForMessages(t *testing.T) {
+	o := powerOptions(vfs.NewMem())
+	o.MaxDiskBytes, o.SweepEvery, o.MemTableBytes = 20<<20, time.Millisecond, 1<<20
+	e := openTest(t, o)
+	accept(t, e, "a")
+	rng := rand.New(rand.NewPCG(1, 9))
+	register := func(id gateway.ClientID) error {
+		r := gateway.Registration{Client: id, At: time.Now(), Reported: map[string]string{}}
+		for i := range gateway.MaxLabels {
+			b := make([]byte, 100)
+			for j := range b {
+				b[j] = byte(rng.Uint32())
+			}
+			r.Reported[fmt.Sprint("k", i)] = hex.EncodeToString(b)
+		}
+		_, _, err := e.Register(context.Background(), r)
+		return err
+	}
+	var refused error
+	known := 0
+	for ; known < 20_000 && refused == nil; known++ {
+		refused = register(gateway.ClientID(fmt.Sprint("stranger-", known)))
+	}
+	if gateway.CodeOf(refused) != gateway.CodeDiskFull || !errors.Is(refused, gateway.ErrUnavailable) {
+		t.Fatalf("after %d registrations a stranger gets %v, want disk-full", known, refused)
+	}
+	if used := e.diskBytes(); used > o.MaxDiskBytes+o.MaxDiskBytes/4 {
+		t.Errorf("the store has %s on disk", mib(used))
+	}
+	if err := register("stranger-0"); err != nil {
+		t.Errorf("a known device gets %v", err)
+	}
+	if _, err := e.CreateClient(context.Background(), "new", time.Now(), "", gateway.ClientChange{}); gateway.CodeOf(err) != gateway.CodeDiskFull {
+		t.Errorf("the creation of a client gets %v", err)
+	}
+	eventually(t, "messages to be accepted", func() bool { return e.Health() == nil })
 	accept(t, e, "a")
 	verifyView(t, e)
 }
