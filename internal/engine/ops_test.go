@@ -280,6 +280,50 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	}
 }
 
+// What doctor asks, beside a running gateway too: the files that are small say why a start
+// would be refused.
+func TestSmallFilesSayWhyAStartIsRefused(t *testing.T) {
+	for name, damage := range map[string]func(dir string) error{
+		"sound": func(string) error { return nil },
+		"MARK":  func(dir string) error { return os.WriteFile(filepath.Join(dir, "MARK"), make([]byte, 9000), 0o600) },
+		"a marker": func(dir string) error {
+			markers, err := filepath.Glob(filepath.Join(dir, "db", "marker.manifest.*"))
+			for _, m := range markers {
+				err = errors.Join(err, os.Remove(m))
+			}
+			return err
+		},
+		"the manifest": func(dir string) error {
+			manifests, err := filepath.Glob(filepath.Join(dir, "db", "MANIFEST-*"))
+			for _, m := range manifests {
+				err = errors.Join(err, os.Remove(m))
+			}
+			return err
+		},
+	} {
+		o := Options{FS: disk.OwnersFS(), Dir: filepath.Join(t.TempDir(), "data")}
+		e, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		accept(t, e, "a")
+		if err := Refused(o); err != nil {
+			t.Errorf("%s: while it is open: %v", name, err)
+		}
+		if err := errors.Join(e.Close(), damage(o.Dir)); err != nil {
+			t.Fatal(err)
+		}
+		said := Refused(o)
+		again, err := Open(o)
+		if err == nil {
+			err = again.Close()
+		}
+		if (said == nil) != (err == nil) || (err == nil) != (name == "sound") {
+			t.Errorf("%s is damaged: the files say %v, a start %v", name, said, err)
+		}
+	}
+}
+
 func TestForeignFormatIsRefused(t *testing.T) {
 	for format, want := range map[int]string{disk.Format + 1: "newer program", 1: "the version that wrote it"} {
 		fs, _ := filled(t, 10)
