@@ -335,7 +335,9 @@ func (s *server) listMessages(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := viewOf(w).Messages(mq)
+	ctx, release := s.patience(w, r)
+	defer release()
+	page, err := viewOf(w).Messages(ctx, mq)
 	if err != nil {
 		return err
 	}

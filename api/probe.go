@@ -1,6 +1,9 @@
 package api
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+)
 
 // Probe is the answer of a device to the question for a sign of life.
 type Probe struct {
@@ -31,7 +34,8 @@ func (s *server) probeClient(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p, err := viewOf(w).Probe(r.Context(), id)
+	// A caller that has closed its direction still reads, and waits 1.5 s at most.
+	p, err := viewOf(w).Probe(context.WithoutCancel(r.Context()), id)
 	if err != nil {
 		return err
 	}

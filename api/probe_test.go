@@ -2,6 +2,8 @@ package api
 
 import (
 	"fmt"
+	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +30,23 @@ func TestProbeShowsTheAnswerOfTheDevice(t *testing.T) {
 	}
 	h.call("POST", "/v1/clients/nobody/probe", "").wantProblem(404, "client-not-found")
 	h.call("POST", "/v1/clients/alive/probe?now=1", "").wantProblem(400, problem.InvalidParameter)
+}
+
+func TestACallerThatHalfClosesGetsItsProbe(t *testing.T) {
+	h := newHarness(t)
+	h.device("silent", gatewaytest.Options{Probe: func(*gatewaytest.Link) bool { return true }})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(h.serve(Config{Gateway: h.gateway}), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "POST /v1/clients/silent/probe HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if status, body := readAnswer(t, conn, "POST"); status != 200 || !strings.Contains(body, `"asked":true`) {
+		t.Errorf("answered %d %q, want 200 and the probe", status, body)
+	}
 }
 
 func TestASuspectClientHasItsPresenceAndIsListed(t *testing.T) {

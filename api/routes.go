@@ -112,7 +112,7 @@ func (s *server) endpoints() []endpoint {
 		{method: "DELETE", pattern: "/v1/clients", need: apikey.ClientsWrite, handler: s.forgetClients, fails: []problem.Kind{ofStore, ofLimits}},
 		{method: "GET", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.getClient, fails: []problem.Kind{ofStore, ofClient}},
 		{method: "HEAD", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.headClient, fails: []problem.Kind{ofStore, ofClient}},
-		{method: "POST", pattern: "/v1/clients", need: apikey.ClientsWrite, handler: s.createClient, noQuery: true, fails: []problem.Kind{ofStore, problem.Kind(gateway.CodeClientExists), problem.Kind(gateway.CodeTooManyClients), problem.Kind(gateway.CodeEventsFull), ofLimits}},
+		{method: "POST", pattern: "/v1/clients", need: apikey.ClientsWrite, handler: s.createClient, noQuery: true, fails: []problem.Kind{ofStore, problem.Kind(gateway.CodeClientExists), problem.Kind(gateway.CodeTooManyClients), problem.Kind(gateway.CodeDiskFull), problem.Kind(gateway.CodeEventsFull), ofLimits}},
 		{method: "PATCH", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.patchClient, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeEventsFull), ofLimits}},
 		{method: "DELETE", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.disconnectClient, fails: []problem.Kind{ofStore, ofClient, ofLimits}},
 		{method: "POST", pattern: "/v1/clients/{id}/probe", need: apikey.ClientsWrite, handler: s.probeClient, noBody: true, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeTooManyProbes)}},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/hex"
 	"net/http"
 	"slices"
@@ -173,7 +174,9 @@ func (s *server) timeline(w http.ResponseWriter, r *http.Request) error {
 	if follow {
 		return s.followTimeline(w, r, id, a)
 	}
-	t, err := s.timelineOf(w, id, a)
+	ctx, release := s.patience(w, r)
+	defer release()
+	t, err := s.timelineOf(ctx, w, id, a)
 	if err != nil {
 		return err
 	}
@@ -197,7 +200,7 @@ func (a *timelineQuery) wants(v *TimelineEntry, at time.Time) bool {
 }
 
 // timelineOf returns the selected entries of a client that the caller may see.
-func (s *server) timelineOf(w http.ResponseWriter, id gateway.ClientID, a timelineQuery) (*Timeline, error) {
+func (s *server) timelineOf(ctx context.Context, w http.ResponseWriter, id gateway.ClientID, a timelineQuery) (*Timeline, error) {
 	view := viewOf(w)
 	t := &Timeline{Client: string(id), Now: fineStamp(s.cfg.Now()), Items: []TimelineEntry{}}
 	c, page, err := view.Timeline(s.cfg.Timeline, id)
@@ -232,7 +235,7 @@ func (s *server) timelineOf(w http.ResponseWriter, id gateway.ClientID, a timeli
 	if a.follow {
 		return t, nil
 	}
-	past, err := s.past(view, &c, page.Entries, &a, a.limit-len(t.Items))
+	past, err := s.past(ctx, view, &c, page.Entries, &a, a.limit-len(t.Items))
 	if err != nil {
 		return nil, err
 	}

@@ -3,8 +3,11 @@ package api
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -375,4 +378,79 @@ func TestATimelineHasTheEventLog(t *testing.T) {
 	if e := uplink("a", "a-truck"); e != nil {
 		t.Errorf("the log shows %+v from before the client was forgotten", e)
 	}
+}
+
+// slowLog is a store whose reads of events and messages take as long as the test wants.
+type slowLog struct {
+	*memstore.Store
+	underWay atomic.Int32
+	gate     chan struct{}
+}
+
+func (s *slowLog) read() {
+	s.underWay.Add(1)
+	defer s.underWay.Add(-1)
+	<-s.gate
+}
+
+func (s *slowLog) ClientEvents(q gateway.ClientEventQuery) (gateway.Page[gateway.Event, uint64], error) {
+	s.read()
+	return s.Store.ClientEvents(q)
+}
+
+func (s *slowLog) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
+	s.read()
+	return s.Store.Messages(q)
+}
+
+// A read of the log or of the messages looks at those of all tenants. Tenants compute on
+// half of the processors for it, so that pushes find another one, and the operator need not
+// wait.
+func TestTenantsReadForAllOnHalfOfTheProcessors(t *testing.T) {
+	for _, path := range []string{"/v1/clients/a-1/timeline", "/v1/messages"} {
+		tenantsRead(t, path)
+	}
+}
+
+func tenantsRead(t *testing.T, path string) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		store := &slowLog{Store: memstore.New(memstore.Options{}), gate: make(chan struct{})}
+		h.gateway = gatewaytest.New(t, store, gateway.Config{Steps: h.timeline})
+		h.known("a-1")
+		keys := apikey.NewKeyset()
+		_, tenant, err := keys.Create(apikey.Spec{Name: "tenant", Scopes: apikey.EventsRead | apikey.MessagesRead, Limit: apikey.Limit{Prefix: "a-"}}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, operator, err := keys.Create(apikey.Spec{Name: "operator", Scopes: apikey.Admin}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.handler = New(Config{Gateway: h.gateway, Authorizer: keys, Timeline: h.timeline})
+		half := int32(max(1, runtime.GOMAXPROCS(0)/2))
+		var calls sync.WaitGroup
+		call := func(secret string) {
+			calls.Go(func() {
+				h.call("GET", path, "", "Authorization", "Bearer "+secret).want(200)
+			})
+		}
+		for range half + 3 {
+			call(tenant)
+		}
+		synctest.Wait()
+		if got := store.underWay.Load(); got != half {
+			t.Errorf("%s: a tenant has %d reads under way, want %d", path, got, half)
+		}
+		call(operator)
+		synctest.Wait()
+		if got := store.underWay.Load(); got != half+1 {
+			t.Errorf("%s: with the operator's there are %d, want %d", path, got, half+1)
+		}
+		close(store.gate)
+		calls.Wait()
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

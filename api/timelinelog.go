@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/hex"
 	"math"
 	"slices"
@@ -50,7 +51,7 @@ func (p *logPast) has(k timeline.Kind) bool {
 
 // past reads the event log: the newest room entries that a selects and that are older than
 // those in memory.
-func (s *server) past(view *tenant.View, c *gateway.Client, memory []timeline.Entry, a *timelineQuery, room int) (p logPast, err error) {
+func (s *server) past(ctx context.Context, view *tenant.View, c *gateway.Client, memory []timeline.Entry, a *timelineQuery, room int) (p logPast, err error) {
 	from, ambiguous, err := logRange(view, memory, a)
 	if err != nil {
 		return p, err
@@ -71,7 +72,7 @@ func (s *server) past(view *tenant.View, c *gateway.Client, memory []timeline.En
 		if !more || q.Limit == 0 {
 			break
 		}
-		page, err := view.ClientEvents(q)
+		page, err := view.ClientEvents(ctx, q)
 		if err != nil {
 			return p, err
 		}

@@ -34,7 +34,7 @@ func (s *server) followTimeline(w http.ResponseWriter, r *http.Request, id gatew
 	var first []TimelineEntry
 	after, err := strconv.ParseUint(r.Header.Get("Last-Event-Id"), 10, 64)
 	if err != nil || after == 0 {
-		t, err := s.timelineOf(w, id, timelineQuery{limit: gateway.MaxListLimit, payloads: a.payloads, follow: true})
+		t, err := s.timelineOf(r.Context(), w, id, timelineQuery{limit: gateway.MaxListLimit, payloads: a.payloads, follow: true})
 		if err != nil {
 			return err
 		}

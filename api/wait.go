@@ -59,6 +59,15 @@ func (s *server) waitUnder(w http.ResponseWriter, r *http.Request) (ctx context.
 	return ctx, 0, release
 }
 
+// untilDrain returns the context of requests to an endpoint whose end a caller waits for.
+// It ends when draining begins, so that the caller still gets an answer, and when the
+// caller's key ends; the caller itself may be gone. The caller of untilDrain calls release.
+func (s *server) untilDrain(w http.ResponseWriter) (ctx context.Context, release func()) {
+	ctx, cancel := context.WithCancel(s.drain.began)
+	unwatch := s.onKeyEnd(w, cancel)
+	return ctx, func() { unwatch(); cancel() }
+}
+
 // endWithKey closes the connection after the answer if the caller's key has ended
 // during the wait.
 func endWithKey(w http.ResponseWriter) {

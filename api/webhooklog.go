@@ -77,7 +77,9 @@ type Redelivered struct {
 //	@Router			/v1/webhooks/{id}/test [post]
 func (s *server) testWebhook(w http.ResponseWriter, r *http.Request) error {
 	id, view := pathParam(r, "id"), viewOf(w)
-	a, err := s.cfg.Webhooks.Test(context.Background(), id, view.Key().Limit)
+	ctx, release := s.untilDrain(w)
+	defer release()
+	a, err := s.cfg.Webhooks.Test(ctx, id, view.Key().Limit)
 	err = webhookProblem(err, id)
 	view.Record(audit.TestWebhook, id, err)
 	if err != nil {
@@ -217,7 +219,9 @@ func (s *server) deadLetters(w http.ResponseWriter, r *http.Request) error {
 //	@Router			/v1/webhooks/{id}/dead/redeliver [post]
 func (s *server) redeliver(w http.ResponseWriter, r *http.Request) error {
 	id, view := pathParam(r, "id"), viewOf(w)
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.MaxWait)
+	ctx, release := s.untilDrain(w)
+	defer release()
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.MaxWait)
 	defer cancel()
 	n, failed, err := s.cfg.Webhooks.Redeliver(ctx, id, view.Key().Limit)
 	err = webhookProblem(err, id)

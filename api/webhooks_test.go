@@ -257,6 +257,43 @@ func TestDeadLettersOfAWebhook(t *testing.T) {
 }
 
 // TestAReplayTakesNoUnixTime: it would count as a cursor, or as a duration of years.
+// A test and a redelivery wait for the endpoint, which need not answer. Their callers get
+// an answer when the gateway begins to stop, and do not hold it up.
+func TestCallsThatWaitForAnEndpointEndWithTheDrain(t *testing.T) {
+	for _, call := range []string{"/test", "/dead/redeliver"} {
+		h := newHarness(t)
+		called := make(chan struct{})
+		endpoint := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // then the server sees that the caller has gone
+			called <- struct{}{}
+			<-r.Context().Done()
+		}))
+		t.Cleanup(endpoint.Close)
+		hook := decode[Webhook](h.call("POST", "/v1/webhooks", `{"url":"`+endpoint.URL+`","state":"paused","timeout":"30s"}`).want(201))
+		letter, err := json.Marshal(webhook.DeadLetter{Event: 7, Type: "message.received", ID: "evt_7", Body: []byte(`{"id":"evt_7"}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.gateway.Put(t.Context(), []gateway.Entry{{Key: fmt.Sprintf("webhookdead %s %020d", hook.ID, 7), Value: letter}}); err != nil {
+			t.Fatal(err)
+		}
+		srv := NewServer(Config{Gateway: h.gateway, Webhooks: h.hooks})
+		h.handler = srv.Handler
+		answered := make(chan answer, 1)
+		go func() { answered <- h.call("POST", "/v1/webhooks/"+hook.ID+call, "") }()
+		<-called
+		srv.BeginDrain()
+		select {
+		case a := <-answered:
+			if body := a.want(200).body; !strings.Contains(string(body), `"error":"the request was given up"`) {
+				t.Errorf("%s is answered with %s", call, body)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s still waits for its endpoint", call)
+		}
+	}
+}
+
 func TestAReplayTakesNoUnixTime(t *testing.T) {
 	h := newHarness(t)
 	target := "/v1/webhooks/" + decode[Webhook](h.call("POST", "/v1/webhooks", `{"url":"http://127.0.0.1:9/"}`).want(201)).ID

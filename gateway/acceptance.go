@@ -38,8 +38,8 @@ type Acceptance struct {
 	// Rate is passed on with AcceptedMany and not stored.
 	Rate int
 
-	// Account is the key or tenant that clients are counted for that QueueUnknown makes
-	// known; see TooManyClients.
+	// Account is the key or tenant that a message to a large audience is counted for, and the
+	// clients that QueueUnknown makes known; see TooManyClients and TooManyBroadcasts.
 	Account string
 
 	// IdempotencyKey is "" for none. Scope is the principal that the key belongs

@@ -22,6 +22,21 @@ func TooManyClients(account string, own, clients, most int64) error {
 	return &Error{Code: CodeTooManyClients, Limit: most, Message: message, RetryAfter: time.Minute}
 }
 
+// TooManyBroadcasts returns the refusal of one more message to a large audience, nil if
+// there is room. So many are under way, own of them are the account's, and most is the
+// bound. An account may not have more than are free, so that it leaves room for others.
+// The account "" is the operator's and may have all.
+func TooManyBroadcasts(account string, own, underWay, most int64) error {
+	if free := most - underWay; free > 0 && (account == "" || own < free) {
+		return nil
+	}
+	message := "too many messages to large audiences are under way"
+	if underWay < most {
+		message = "the key or tenant has as many messages to large audiences under way as are free for all"
+	}
+	return &Error{Code: CodeQueueFull, Limit: most, Message: message}
+}
+
 // UplinksFull returns the refusal of an uplink of size bytes, nil if there is room. The
 // stored uplinks have used bytes, own of them are the client's or its account's, and most
 // is the bound; 0 = no bound. A client may not have more bytes than are free, so that

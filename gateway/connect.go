@@ -21,10 +21,10 @@ import (
 // refused: its connection is the older one.
 //
 // Errors: CodeValidation (not a client id, or a record beyond its bounds),
-// CodeUnauthorized, CodeBlocked, CodeTooManyClients, CodeEventsFull, CodeIDInUse, CodeDraining,
-// CodeUnavailable, ErrOvertaken, and ErrConnectionLost. An
-// error leaves the other connection, the client's record and its queue as they
-// were; after CodeUnavailable the record may also be the registered one.
+// CodeUnauthorized, CodeBlocked, CodeTooManyClients, CodeDiskFull, CodeEventsFull,
+// CodeIDInUse, CodeDraining, CodeUnavailable, ErrOvertaken and ErrConnectionLost. An error
+// leaves the other connection, the client's record and its queue as they were; after
+// CodeUnavailable the record may also be the registered one.
 func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, Welcome, error) {
 	s, w, err := g.connect(ctx, h, link)
 	g.noteRefusal(&h, err)

@@ -33,15 +33,25 @@ type lateCall struct {
 	endedAt  time.Time
 }
 
-// lateAnswers remembers ended online calls and keeps the answers to them. The oldest
-// give way at a bound.
+// lateAnswers remembers ended online calls and keeps the answers to them. At a bound the
+// oldest of the owner with the most give way, so that one tenant's calls do not push out
+// those of another.
 type lateAnswers struct {
 	mu      sync.Mutex
 	calls   map[lateKey]lateCall
-	ended   []lateKey // of calls, the oldest first; some have been answered
 	answers map[MessageID]lateAnswer
-	kept    []MessageID // of answers, the oldest first
-	bytes   int         // of the results of answers
+	owners  map[string]*lateOwner // those that have any
+	ended   int                   // of all owners
+	kept    int                   // of all owners
+	bytes   int                   // of the results of answers
+}
+
+// lateOwner has what one owner has of them, the oldest first.
+type lateOwner struct {
+	name  string
+	ended []lateKey // of calls; some have been answered
+	kept  []MessageID
+	bytes int
 }
 
 // lateAnswer is the answer to an ended call that is not stored.
@@ -54,55 +64,96 @@ type lateAnswer struct {
 func (l *lateAnswers) wait(k lateKey, c lateCall) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.calls == nil {
-		l.calls = make(map[lateKey]lateCall)
-	}
-	l.trimLocked(c.endedAt)
+	o := l.ownerLocked(c.owner, c.endedAt)
 	l.calls[k] = c
-	l.ended = append(l.ended, k)
+	o.ended = append(o.ended, k)
+	l.ended++
+	for l.ended > maxLateCalls {
+		l.forgetLocked(l.mostLocked(func(o *lateOwner) int { return len(o.ended) }))
+	}
 }
 
 // take removes and returns the call of an answer.
 func (l *lateAnswers) take(k lateKey, now time.Time) (c lateCall, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.trimLocked(now)
 	c, ok = l.calls[k]
 	delete(l.calls, k)
-	return c, ok
+	return c, ok && now.Sub(c.endedAt) < lateTime
 }
 
 // keep keeps the answer to a call that is not stored.
 func (l *lateAnswers) keep(c lateCall, d Delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.answers == nil {
-		l.answers = make(map[MessageID]lateAnswer)
-	}
+	o := l.ownerLocked(c.owner, d.FinalAt)
 	l.answers[d.Message] = lateAnswer{c, d}
-	l.kept = append(l.kept, d.Message)
+	o.kept = append(o.kept, d.Message)
+	l.kept++
+	o.bytes += len(d.Result)
 	l.bytes += len(d.Result)
-	l.trimLocked(d.FinalAt)
+	for l.bytes > maxLateBytes {
+		l.dropLocked(l.mostLocked(func(o *lateOwner) int { return o.bytes }))
+	}
+	for l.kept > maxLateAnswers {
+		l.dropLocked(l.mostLocked(func(o *lateOwner) int { return len(o.kept) }))
+	}
 }
 
-// trimLocked drops entries that are past their time or above a bound.
-func (l *lateAnswers) trimLocked(now time.Time) {
-	for len(l.ended) > 0 {
-		c, waits := l.calls[l.ended[0]]
-		if waits && len(l.ended) < maxLateCalls && now.Sub(c.endedAt) < lateTime {
-			break
-		}
-		delete(l.calls, l.ended[0])
-		l.ended = l.ended[1:]
+// ownerLocked returns what an owner has, without what is past its time.
+func (l *lateAnswers) ownerLocked(name string, now time.Time) *lateOwner {
+	if l.owners == nil {
+		l.calls, l.answers, l.owners = make(map[lateKey]lateCall), make(map[MessageID]lateAnswer), make(map[string]*lateOwner)
 	}
-	for len(l.kept) > 0 {
-		d := l.answers[l.kept[0]].delivery
-		if len(l.kept) <= maxLateAnswers && l.bytes <= maxLateBytes && now.Sub(d.FinalAt) < lateTime {
+	o := l.owners[name]
+	if o == nil {
+		o = &lateOwner{name: name}
+	}
+	for len(o.ended) > 0 {
+		if c, waits := l.calls[o.ended[0]]; waits && now.Sub(c.endedAt) < lateTime {
 			break
 		}
-		l.bytes -= len(d.Result)
-		delete(l.answers, d.Message)
-		l.kept = l.kept[1:]
+		l.forgetLocked(o)
+	}
+	for len(o.kept) > 0 && now.Sub(l.answers[o.kept[0]].delivery.FinalAt) >= lateTime {
+		l.dropLocked(o)
+	}
+	l.owners[name] = o
+	return o
+}
+
+// mostLocked returns the owner that has most of what of counts.
+func (l *lateAnswers) mostLocked(of func(*lateOwner) int) (most *lateOwner) {
+	for _, o := range l.owners {
+		if most == nil || of(o) > of(most) {
+			most = o
+		}
+	}
+	return most
+}
+
+// forgetLocked forgets the oldest call of an owner.
+func (l *lateAnswers) forgetLocked(o *lateOwner) {
+	delete(l.calls, o.ended[0])
+	o.ended = o.ended[1:]
+	l.ended--
+	l.leaveLocked(o)
+}
+
+// dropLocked drops the oldest answer of an owner.
+func (l *lateAnswers) dropLocked(o *lateOwner) {
+	n := len(l.answers[o.kept[0]].delivery.Result)
+	delete(l.answers, o.kept[0])
+	o.kept = o.kept[1:]
+	l.kept--
+	o.bytes -= n
+	l.bytes -= n
+	l.leaveLocked(o)
+}
+
+func (l *lateAnswers) leaveLocked(o *lateOwner) {
+	if len(o.ended) == 0 && len(o.kept) == 0 {
+		delete(l.owners, o.name)
 	}
 }
 
@@ -110,9 +161,8 @@ func (l *lateAnswers) trimLocked(now time.Time) {
 func (l *lateAnswers) message(id MessageID, now time.Time) (m Message, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.trimLocked(now)
 	a, ok := l.answers[id]
-	if !ok {
+	if !ok || now.Sub(a.delivery.FinalAt) >= lateTime {
 		return m, false
 	}
 	c, d := a.call, a.delivery

@@ -95,7 +95,7 @@ type Store interface {
 	// client would register again), but it precedes every later Accept in the
 	// log.
 	//
-	// Errors: CodeBlocked, CodeTooManyClients, CodeEventsFull, CodeValidation (bounds):
+	// Errors: CodeBlocked, CodeTooManyClients, CodeDiskFull (an unknown client), CodeEventsFull, CodeValidation (bounds):
 	// nothing has changed.
 	// ErrUnavailable: the client is unchanged or registered, nothing in between.
 	Register(ctx context.Context, r Registration) (ClientRecord, Seq, error)
@@ -112,7 +112,7 @@ type Store interface {
 
 	// CreateClient adds a client that has never registered, with the labels and
 	// groups of c, durably. account is as Registration.Account. Errors: CodeClientExists,
-	// CodeTooManyClients, CodeEventsFull, CodeValidation (bounds), ErrUnavailable.
+	// CodeTooManyClients, CodeDiskFull, CodeEventsFull, CodeValidation (bounds), ErrUnavailable.
 	CreateClient(ctx context.Context, client ClientID, at time.Time, account string, c ClientChange) (ClientRecord, error)
 
 	// ForgetClient removes a client, durably: it ends its session, cancels everything

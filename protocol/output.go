@@ -32,6 +32,16 @@ func (s *Session) Buffered() int {
 	return n
 }
 
+// OutputMemory returns how much memory the bytes of Buffered take: a buffer has room to
+// grow.
+func (s *Session) OutputMemory() int {
+	n := s.Buffered() - s.Pending()
+	if s.work != nil {
+		n += cap(s.work.out)
+	}
+	return n
+}
+
 // AppendOutput is AppendOutputAt for a driver that has not read the clock. Without
 // Config.Frames it does not read it either.
 func (s *Session) AppendOutput(b []byte) []byte {

@@ -210,6 +210,16 @@ func (c *conn) heldLocked() int {
 	return n
 }
 
+// outputMemoryLocked returns how much memory the output takes that heldLocked counts. It is
+// more: a buffer has room to grow, and keeps what the socket has taken until it takes all.
+func (c *conn) outputMemoryLocked() int {
+	n := c.proto.OutputMemory()
+	if c.out != nil {
+		n += cap(c.out.buf)
+	}
+	return n
+}
+
 // failLocked notes why the connection must end and requests the turn that ends it.
 func (c *conn) failLocked(why causeOfEnd) {
 	if c.cause == causeNone || why == causePanic {

@@ -84,7 +84,7 @@ func (c *conn) countInputLocked() {
 
 // countOutputLocked counts the output that c's socket has not taken.
 func (c *conn) countOutputLocked() {
-	if evicted := c.countMemoryLocked(&c.srv.untaken, countsOutput, c.heldLocked()); evicted != nil {
+	if evicted := c.countMemoryLocked(&c.srv.untaken, countsOutput, c.outputMemoryLocked()); evicted != nil {
 		c.srv.tasks.Go(evicted.evictAsSlow)
 	}
 }

@@ -79,6 +79,9 @@ func (f *file) read() (content, error) {
 	if err := private.Trusted(f.path); err != nil {
 		return none, err
 	}
+	if info, err := os.Stat(f.path); err == nil && !info.Mode().IsRegular() { // a named pipe would not open
+		return none, fmt.Errorf("%s is not a regular file", f.path)
+	}
 	r, err := os.Open(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		f.note(nil, none)

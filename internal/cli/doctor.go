@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math"
 	"net/http"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
 	"github.com/longwire/longwire/internal/engine"
 	"github.com/longwire/longwire/internal/private"
@@ -117,10 +119,15 @@ func (h host) examine() []finding {
 	return append(all, h.freeSpace(dir), h.diskSync(dir))
 }
 
-// privacy finds the private files that other users can reach.
+// privacy finds the private files that other users can reach, and those that the gateway
+// refuses.
 func (h host) privacy() (all []finding) {
 	for _, p := range h.private {
-		if err := private.Trusted(p.Path); err != nil && p.Key {
+		err := private.Trusted(p.Path)
+		if err == nil && p.Kind == "API keys" {
+			_, err = apikey.Open(p.Path, slog.New(slog.DiscardHandler))
+		}
+		if err != nil && p.Key {
 			all = append(all, finding{Check: p.Kind, Status: "bad", Value: err.Error(), Advice: "the gateway refuses it"})
 		}
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 func TestDoctorShowsTheClockOfARunningGateway(t *testing.T) {
@@ -33,6 +36,36 @@ func TestDoctorShowsTheClockOfARunningGateway(t *testing.T) {
 	}
 	if all := (host{dataDir: t.TempDir()}).gateway(); len(all) != 0 {
 		t.Errorf("without a gateway: %+v", all)
+	}
+}
+
+// A file of API keys with which serve does not start is a bad finding.
+func TestDoctorKnowsAFileOfKeysThatServeRefuses(t *testing.T) {
+	dir := t.TempDir()
+	keys := filepath.Join(dir, "api-keys.json")
+	h := host{proc: "/proc", dataDir: dir, private: []private.Place{{Kind: "API keys", Path: keys, Key: true}}, syncs: 1}
+	said := func() (got string) {
+		for _, f := range h.examine() {
+			if f.Check == "API keys" && f.Status == "bad" {
+				got += f.Value
+			}
+		}
+		return got
+	}
+	if got := said(); got != "" {
+		t.Errorf("without a file: %q", got)
+	}
+	if err := os.WriteFile(keys, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := said(); !strings.Contains(got, "unexpected end") {
+		t.Errorf("a damaged file: %q", got)
+	}
+	if err := errors.Join(os.Remove(keys), os.Mkdir(keys, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if got := said(); !strings.Contains(got, "not a regular file") {
+		t.Errorf("a directory in its place: %q", got)
 	}
 }
 

@@ -100,3 +100,55 @@ func TestWaitingSetNamesWhoHasRows(t *testing.T) {
 	}
 	check("after a restart", openTest(t, powerOptions(fs)))
 }
+
+// One account has as many messages to large audiences under way as are free, so that
+// others find room, and the operator may have all. A restart knows whose they are.
+func TestAnAccountHasAsManyBroadcastsAsAreFree(t *testing.T) {
+	o := powerOptions(vfs.NewMem())
+	e := openTest(t, o)
+	registered(t, e, "a")
+	push := func(account string) (gateway.MessageID, error) {
+		m := message("")
+		m.To, m.Account = gateway.Audience{All: true}, account
+		_, err := e.Accept(context.Background(), m)
+		return m.ID, err
+	}
+	const tenant = gateway.PrefixAccount + "a-"
+	most := record.DefaultBounds().MaxBitmaps
+	var own []gateway.MessageID
+	for {
+		id, err := push(tenant)
+		if err != nil {
+			if gateway.CodeOf(err) != gateway.CodeQueueFull {
+				t.Fatal(err)
+			}
+			break
+		}
+		own = append(own, id)
+	}
+	if int64(len(own)) != most/2 {
+		t.Errorf("an account has %d broadcasts under way, want half of %d", len(own), most)
+	}
+	for _, account := range []string{gateway.PrefixAccount + "b-", ""} {
+		if _, err := push(account); err != nil {
+			t.Errorf("beside them account %q gets %v", account, err)
+		}
+	}
+	verifyView(t, e)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = openTest(t, o)
+	if _, err := push(tenant); gateway.CodeOf(err) != gateway.CodeQueueFull {
+		t.Errorf("after a restart the account gets %v", err)
+	}
+	for _, id := range own[:3] { // two of others, and one for room
+		if _, err := e.Cancel(context.Background(), id, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := push(tenant); err != nil {
+		t.Errorf("when three are canceled the account gets %v", err)
+	}
+	verifyView(t, e)
+}

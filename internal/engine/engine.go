@@ -33,6 +33,7 @@ type Engine struct {
 	view    atomic.Pointer[view]
 	failure atomic.Pointer[error] // why nothing can be written; nil = writes work
 	refusal atomic.Pointer[error] // why nothing is accepted although writes work
+	narrow  atomic.Pointer[error] // why no client is accepted that is not known
 	stats   counters
 
 	undurable undurable
@@ -63,6 +64,7 @@ type Engine struct {
 	sweeper   sweeper    // guarded by sweepMu
 	oldest    oldest
 	reclaimer reclaimer
+	saving    atomic.Bool // the records of a removed log
 	stuck     stuck
 }
 

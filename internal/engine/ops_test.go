@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -279,6 +280,50 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	}
 }
 
+// What doctor asks, beside a running gateway too: the files that are small say why a start
+// would be refused.
+func TestSmallFilesSayWhyAStartIsRefused(t *testing.T) {
+	for name, damage := range map[string]func(dir string) error{
+		"sound": func(string) error { return nil },
+		"MARK":  func(dir string) error { return os.WriteFile(filepath.Join(dir, "MARK"), make([]byte, 9000), 0o600) },
+		"a marker": func(dir string) error {
+			markers, err := filepath.Glob(filepath.Join(dir, "db", "marker.manifest.*"))
+			for _, m := range markers {
+				err = errors.Join(err, os.Remove(m))
+			}
+			return err
+		},
+		"the manifest": func(dir string) error {
+			manifests, err := filepath.Glob(filepath.Join(dir, "db", "MANIFEST-*"))
+			for _, m := range manifests {
+				err = errors.Join(err, os.Remove(m))
+			}
+			return err
+		},
+	} {
+		o := Options{FS: disk.OwnersFS(), Dir: filepath.Join(t.TempDir(), "data")}
+		e, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		accept(t, e, "a")
+		if err := Refused(o); err != nil {
+			t.Errorf("%s: while it is open: %v", name, err)
+		}
+		if err := errors.Join(e.Close(), damage(o.Dir)); err != nil {
+			t.Fatal(err)
+		}
+		said := Refused(o)
+		again, err := Open(o)
+		if err == nil {
+			err = again.Close()
+		}
+		if (said == nil) != (err == nil) || (err == nil) != (name == "sound") {
+			t.Errorf("%s is damaged: the files say %v, a start %v", name, said, err)
+		}
+	}
+}
+
 func TestForeignFormatIsRefused(t *testing.T) {
 	for format, want := range map[int]string{disk.Format + 1: "newer program", 1: "the version that wrote it"} {
 		fs, _ := filled(t, 10)
@@ -397,6 +442,48 @@ func TestDiskBudget(t *testing.T) {
 		}
 	}
 	eventually(t, "the store to heal", func() bool { return e.Health() == nil })
+	accept(t, e, "a")
+	verifyView(t, e)
+}
+
+// Devices with new ids that register without end leave room for messages, and the budget of
+// the disk holds for them too. Known devices still register.
+func TestStrangersLeaveRoomForMessages(t *testing.T) {
+	o := powerOptions(vfs.NewMem())
+	o.MaxDiskBytes, o.SweepEvery, o.MemTableBytes = 20<<20, time.Millisecond, 1<<20
+	e := openTest(t, o)
+	accept(t, e, "a")
+	rng := rand.New(rand.NewPCG(1, 9))
+	register := func(id gateway.ClientID) error {
+		r := gateway.Registration{Client: id, At: time.Now(), Reported: map[string]string{}}
+		for i := range gateway.MaxLabels {
+			b := make([]byte, 100)
+			for j := range b {
+				b[j] = byte(rng.Uint32())
+			}
+			r.Reported[fmt.Sprint("k", i)] = hex.EncodeToString(b)
+		}
+		_, _, err := e.Register(context.Background(), r)
+		return err
+	}
+	var refused error
+	known := 0
+	for ; known < 20_000 && refused == nil; known++ {
+		refused = register(gateway.ClientID(fmt.Sprint("stranger-", known)))
+	}
+	if gateway.CodeOf(refused) != gateway.CodeDiskFull || !errors.Is(refused, gateway.ErrUnavailable) {
+		t.Fatalf("after %d registrations a stranger gets %v, want disk-full", known, refused)
+	}
+	if used := e.diskBytes(); used > o.MaxDiskBytes+o.MaxDiskBytes/4 {
+		t.Errorf("the store has %s on disk", mib(used))
+	}
+	if err := register("stranger-0"); err != nil {
+		t.Errorf("a known device gets %v", err)
+	}
+	if _, err := e.CreateClient(context.Background(), "new", time.Now(), "", gateway.ClientChange{}); gateway.CodeOf(err) != gateway.CodeDiskFull {
+		t.Errorf("the creation of a client gets %v", err)
+	}
+	eventually(t, "messages to be accepted", func() bool { return e.Health() == nil })
 	accept(t, e, "a")
 	verifyView(t, e)
 }
@@ -617,6 +704,67 @@ func TestDirectoryThatIsMovedAway(t *testing.T) {
 	accept(t, e, "a")
 	if got := e.Stats().Messages; got != 2 {
 		t.Errorf("%d messages are stored, want the 2 that were accepted", got)
+	}
+}
+
+// A directory db that was moved or replaced on its own is one that no start finds.
+func TestTheDatabaseIsMovedAway(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	e := openTest(t, Options{FS: disk.OwnersFS(), Dir: dir, SweepEvery: time.Millisecond})
+	accept(t, e, "a")
+	db, away := filepath.Join(dir, "db"), filepath.Join(dir, "away")
+	if err := os.Rename(db, away); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "db was moved away", func() bool { return e.Health() != nil })
+	if err := os.CopyFS(db, os.DirFS(away)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Accept(context.Background(), message("a")); gateway.CodeOf(err) != gateway.CodeUnavailable {
+		t.Errorf("with a copy of db in its place a message is answered with %v", err)
+	}
+	if err := errors.Join(os.RemoveAll(db), os.Rename(away, db)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "db is back", func() bool { return e.Health() == nil })
+	accept(t, e, "a")
+}
+
+// A program that removes or cuts old *.log files may take the logs of the store. The
+// records are in memory too, so a process that notices it loses none.
+func TestALogIsTakenAway(t *testing.T) {
+	for name, take := range map[string]func(string) error{
+		"removed": os.Remove,
+		"renamed": func(log string) error { return os.Rename(log, log+".1") },
+		"cut":     func(log string) error { return os.Truncate(log, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			e := openTest(t, Options{FS: disk.OwnersFS(), Dir: dir, SweepEvery: time.Millisecond})
+			accept(t, e, "a")
+			logs, err := filepath.Glob(filepath.Join(dir, "db", "*.log"))
+			if err != nil || len(logs) == 0 {
+				t.Fatalf("logs %v, %v", logs, err)
+			}
+			for _, log := range logs {
+				if err := take(log); err != nil {
+					t.Fatal(err)
+				}
+			}
+			eventually(t, "a start after a kill would find the message", func() bool {
+				killed := filepath.Join(t.TempDir(), "killed")
+				if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+					return false // a file was removed meanwhile
+				}
+				again, err := Open(Options{FS: disk.OwnersFS(), Dir: killed})
+				if err != nil {
+					return false
+				}
+				found := again.Stats().Messages
+				return again.Close() == nil && found == 1
+			})
+			accept(t, e, "a")
+		})
 	}
 }
 

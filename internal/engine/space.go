@@ -7,12 +7,19 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/longwire/longwire/gateway"
 )
 
 // checkDisk refuses messages before the disk is really full, so that acks can
 // still be written.
 func (e *Engine) checkDisk() {
-	err := e.diskTrouble()
+	if err := e.diskTrouble(true); err != nil {
+		e.narrow.Store(&err)
+	} else {
+		e.narrow.Store(nil)
+	}
+	err := e.diskTrouble(false)
 	if err == nil {
 		if e.refusal.Swap(nil) != nil {
 			e.opt.Logger.Info("there is room on the disk again")
@@ -27,15 +34,36 @@ func (e *Engine) checkDisk() {
 	}
 }
 
-// checkDirectory seals the database if its directory was moved or removed. No start would
-// find later writes.
+// checkDirectory seals the database if its directory was moved or removed: no start would
+// find later writes. The records of a log that was removed or cut go into tables.
 func (e *Engine) checkDirectory() {
-	if err := e.mark.Lost(e.opt.disk()); err != nil {
-		_ = e.read(func(v *view) error {
-			v.inst.Seal(err)
-			return nil
-		})
+	lost := e.mark.Lost(e.opt.disk())
+	var inst *instance
+	var logs []string
+	_ = e.read(func(v *view) error {
+		if inst = v.inst; lost == nil {
+			logs = inst.LostLogs()
+		} else {
+			inst.Seal(lost)
+		}
+		return nil
+	})
+	if logs == nil || !e.saving.CompareAndSwap(false, true) {
+		return
 	}
+	e.opt.Logger.Error("a log was removed or cut under this process; its records are written again", "files", logs)
+	e.wg.Go(func() {
+		defer e.saving.Store(false)
+		err := e.read(func(v *view) error {
+			if v.inst != inst {
+				return nil // it was opened again, and has read its logs
+			}
+			return inst.SaveLost(logs)
+		})
+		if err != nil {
+			e.opt.Logger.Error("the records of a log that was removed or cut are only in memory", "files", logs, "error", err)
+		}
+	})
 }
 
 // mib formats bytes for a person.
@@ -44,22 +72,44 @@ func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 // errBudget is wrapped by the refusal of a store that is above its budget.
 var errBudget = errors.New("disk budget is used up")
 
-func (e *Engine) diskTrouble() error {
+// diskTrouble returns why there is no room for a message or, with stranger set, for a client
+// that is not known. The latter needs more room, so that devices that register without end
+// leave some for messages.
+func (e *Engine) diskTrouble(stranger bool) error {
 	if usage, err := e.opt.FS.GetDiskUsage(e.opt.Dir); err == nil && e.opt.MinFreeBytes >= 0 {
 		low := e.opt.MinFreeBytes
 		if low == 0 {
 			low = min(64<<20, int64(usage.TotalBytes/10))
 		}
+		if stranger {
+			low *= 2
+		}
 		if int64(usage.AvailBytes) < low {
 			return fmt.Errorf("disk has %s free, the minimum is %s", mib(int64(usage.AvailBytes)), mib(low))
 		}
 	}
-	if e.opt.MaxDiskBytes > 0 {
-		if used := e.diskBytes(); used > e.opt.MaxDiskBytes {
-			return fmt.Errorf("%w: store has %s on disk, the budget is %s", errBudget, mib(used), mib(e.opt.MaxDiskBytes))
+	if most := e.opt.MaxDiskBytes; most > 0 {
+		if stranger {
+			most = most / 10 * 9
+		}
+		if used := e.diskBytes(); used > most {
+			return fmt.Errorf("%w: store has %s on disk, the budget is %s", errBudget, mib(used), mib(most))
 		}
 	}
 	return nil
+}
+
+// roomForStranger returns why there is no room for a client, nil if there is or if the
+// client is known.
+func (e *Engine) roomForStranger(id gateway.ClientID) error {
+	cause := e.narrow.Load()
+	if cause == nil {
+		return nil
+	}
+	if _, err := e.Client(id); gateway.CodeOf(err) != gateway.CodeClientNotFound {
+		return nil
+	}
+	return diskFull(*cause)
 }
 
 // reclaimer gathers the space of removed rows, in the background, half of the

@@ -153,6 +153,9 @@ func (e *Engine) Purge(ctx context.Context, client gateway.ClientID, span gatewa
 
 // Register remembers a client that has connected.
 func (e *Engine) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, gateway.Seq, error) {
+	if err := e.roomForStranger(r.Client); err != nil {
+		return gateway.ClientRecord{}, 0, err
+	}
 	res, err := e.do(ctx, &record.Register{Registration: r})
 	return res.Record, res.Given, err
 }
@@ -193,6 +196,9 @@ func (e *Engine) UpdateClient(ctx context.Context, client gateway.ClientID, c ga
 
 // CreateClient adds a client that has never registered.
 func (e *Engine) CreateClient(ctx context.Context, client gateway.ClientID, at time.Time, account string, c gateway.ClientChange) (gateway.ClientRecord, error) {
+	if err := e.roomForStranger(client); err != nil {
+		return gateway.ClientRecord{}, err
+	}
 	r, err := e.do(ctx, &record.Update{Client: client, Change: c, Created: at, Account: account})
 	return r.Record, err
 }

@@ -78,7 +78,6 @@ func (e *endpoint) catchUp(ctx context.Context, filter *feed.Compiled, run uint6
 		}
 		before := sub.Position()
 		events, err := sub.Read(ctx, make([]gateway.Event, 0, scanEvents)) // the position may have no event
-		<-e.m.slots
 		if errors.Is(err, gateway.ErrOverflow) {
 			e.missedTo(before, sub.Position())
 			err = nil
@@ -86,6 +85,7 @@ func (e *endpoint) catchUp(ctx context.Context, filter *feed.Compiled, run uint6
 		if err == nil {
 			events, err = wanted(filter, events)
 		}
+		<-e.m.slots
 		if err != nil {
 			return err
 		}

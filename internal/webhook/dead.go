@@ -66,7 +66,7 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 			if !a.ok {
 				return n, a.Error, nil
 			}
-			if err := m.cfg.Gateway.Put(ctx, []gateway.Entry{{Key: deadKey(id, d.Event)}}); err != nil {
+			if err := m.cfg.Gateway.Put(context.WithoutCancel(ctx), []gateway.Entry{{Key: deadKey(id, d.Event)}}); err != nil {
 				return n, "", err
 			}
 			n++

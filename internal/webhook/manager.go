@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -71,6 +72,8 @@ var (
 )
 
 const (
+	// catchUpReaders bounds the endpoints that read the log at once; so does half of the
+	// processors.
 	catchUpReaders = 8
 	saveEvery      = time.Second
 )
@@ -84,8 +87,9 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Manager{cfg: cfg, endpoints: map[string]*endpoint{}, byOwner: map[string]int{}, slots: make(chan struct{}, catchUpReaders),
-		kick: make(chan struct{}, 1), position: cfg.Gateway.LastEvent()}
+	m := &Manager{cfg: cfg, endpoints: map[string]*endpoint{}, byOwner: map[string]int{},
+		slots: make(chan struct{}, max(1, min(catchUpReaders, runtime.GOMAXPROCS(0)/2))),
+		kick:  make(chan struct{}, 1), position: cfg.Gateway.LastEvent()}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	if err := m.load(); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"context"
 	"math"
 	"slices"
 	"strings"
@@ -85,11 +86,16 @@ func (v *View) bothGroups(q gateway.ClientSelection) (gateway.Page[gateway.Clien
 }
 
 // Messages lists messages, newest first or oldest first.
-func (v *View) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
+func (v *View) Messages(ctx context.Context, q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
 	if !v.limited() {
 		return v.shared.gateway.Messages(q)
 	}
 	return filtered(q.Limit, func(n int) (gateway.Page[gateway.Message, gateway.MessageID], error) {
+		release, err := v.scan(ctx)
+		if err != nil {
+			return gateway.Page[gateway.Message, gateway.MessageID]{}, err
+		}
+		defer release()
 		q.Limit = n
 		return v.shared.gateway.Messages(q)
 	}, func(m *gateway.Message) gateway.MessageID { return m.ID }, v.sees,

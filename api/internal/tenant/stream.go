@@ -52,8 +52,31 @@ func (v *View) EventsBefore(t time.Time) (uint64, error) { return v.shared.gatew
 
 // ClientEvents returns events of one client, newest first. Which of them the caller may see
 // is for a Filter to say.
-func (v *View) ClientEvents(q gateway.ClientEventQuery) (gateway.Page[gateway.Event, uint64], error) {
+func (v *View) ClientEvents(ctx context.Context, q gateway.ClientEventQuery) (gateway.Page[gateway.Event, uint64], error) {
+	release, err := v.scan(ctx)
+	if err != nil {
+		return gateway.Page[gateway.Event, uint64]{}, err
+	}
+	defer release()
 	return v.shared.gateway.ClientEvents(q)
+}
+
+// scan waits for a turn to read what belongs to all tenants: the log far behind its end, or
+// the list of messages. The keys with a limit compute on half of the processors for it, so
+// that one tenant's reads do not delay the pushes of others.
+func (v *View) scan(ctx context.Context) (release func(), err error) {
+	if v.key.Limit.None() {
+		return func() {}, nil
+	}
+	select {
+	case v.shared.scans <- struct{}{}:
+		return func() { <-v.shared.scans }, nil
+	case <-ctx.Done():
+		if err := v.Alive(); err != nil {
+			return nil, err
+		}
+		return nil, ctx.Err()
+	}
 }
 
 // Event returns the event with a number, ok false if none is kept that the caller may
@@ -90,11 +113,7 @@ func (s *Subscription) Next(ctx context.Context, buf []gateway.Event) ([]gateway
 		if err := ctx.Err(); err != nil {
 			return buf, err // checked here, because sub.Next does not wait while events keep coming
 		}
-		next := s.sub.Next
-		if s.end != 0 {
-			next = s.sub.Read // the end may have no event
-		}
-		more, err := next(ctx, buf)
+		more, err := s.read(ctx, buf)
 		if err != nil {
 			return buf, err
 		}
@@ -119,6 +138,29 @@ func (s *Subscription) Next(ctx context.Context, buf []gateway.Event) ([]gateway
 	}
 	return buf, nil
 }
+
+// read reads the next events that all may see. It waits for one, but not if the stream ends:
+// its end may have no event.
+func (s *Subscription) read(ctx context.Context, buf []gateway.Event) ([]gateway.Event, error) {
+	if s.sub.Behind() > nearEnd {
+		release, err := s.view.scan(ctx)
+		if err != nil {
+			return buf, err
+		}
+		more, err := s.sub.Read(ctx, buf)
+		release()
+		if err != nil || len(more) > len(buf) {
+			return more, err
+		}
+	}
+	if s.end != 0 {
+		return s.sub.Read(ctx, buf)
+	}
+	return s.sub.Next(ctx, buf)
+}
+
+// nearEnd is how far behind the end of the log its events are in memory, as a rule.
+const nearEnd = 1000
 
 // mostPassed is how many events Next passes over in one call.
 const mostPassed = 50_000

@@ -10,6 +10,7 @@ package tenant
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
@@ -26,12 +27,14 @@ type Views struct {
 	log     *audit.Log
 	now     func() time.Time
 	lookup  *feed.Lookup
+	scans   chan struct{} // the turns of View.scan that are under way
 }
 
 // NewViews returns the views of g. The limits of keys decide which groups and ids are a
 // tenant's. Views record writes in log. The clock now decides whether a key has ended.
 func NewViews(g *gateway.Gateway, keys *apikey.Keyset, log *audit.Log, now func() time.Time) *Views {
-	return &Views{gateway: g, keys: keys, log: log, now: now, lookup: feed.NewLookup(g)}
+	return &Views{gateway: g, keys: keys, log: log, now: now, lookup: feed.NewLookup(g),
+		scans: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 }
 
 // Request has the source of a request and its ids in the audit log.

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/internal/engine/record"
 )
@@ -157,6 +159,43 @@ func (i *Database) logs() []logLength { return i.fs.logs.lengths() }
 
 // manifest returns how far the newest manifest is on stable storage.
 func (i *Database) manifest() logLength { return i.fs.logs.manifestLength() }
+
+// LostLogs returns the logs that were removed, got another name or were cut, and not by this
+// process. A start would not find the records in them. It returns none on a file system in
+// memory.
+func (i *Database) LostLogs() (paths []string) {
+	if vfs.Root(i.fs.FS) != vfs.Default {
+		return nil
+	}
+	for _, l := range i.logs() {
+		path := i.logPath(l.number)
+		info, err := os.Stat(path)
+		lost := errors.Is(err, os.ErrNotExist) || err == nil && info.Size() < l.synced
+		if lost && i.fs.logs.has(l.number) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// SaveLost brings the records of lost logs, which are also in memory, into tables. From
+// then on the logs do not count.
+func (i *Database) SaveLost(paths []string) error {
+	err := i.DB.Flush()
+	if err == nil {
+		err = i.Err()
+	}
+	if err == nil {
+		for _, p := range paths {
+			i.fs.logs.gone(p)
+		}
+	}
+	return err
+}
+
+func (i *Database) logPath(number uint32) string {
+	return i.fs.PathJoin(i.fs.dir, fmt.Sprintf("%06d.log", number))
+}
 
 // Flush brings everything into tables, before a close: an error seals.
 func (i *Database) Flush() error {

@@ -47,7 +47,14 @@ func (l *logFiles) begun(name string) *logFile {
 	return f
 }
 
-// gone notes that a log was removed or got another name.
+// has reports whether a log is listed.
+func (l *logFiles) has(number uint32) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.files[number] != nil
+}
+
+// gone notes, before it happens, that a log is removed or gets another name.
 func (l *logFiles) gone(name string) {
 	if strings.HasSuffix(name, ".log") {
 		l.mu.Lock()

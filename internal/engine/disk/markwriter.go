@@ -30,7 +30,7 @@ const (
 type MarkWriter struct {
 	// Floor is the highest number that other starts have reserved. Fixed.
 	Floor Numbers
-	held  []heldFile // MARK and LOCK; none on a file system in memory. Fixed
+	held  []heldFile // MARK, LOCK and db; none on a file system in memory. Fixed
 	// current returns the database that is written; its logs are listed in MARK.
 	current func() *Database
 
@@ -68,7 +68,7 @@ func Hold(o *Options, now time.Time, current func() *Database) (*MarkWriter, err
 		return nil, errors.Join(err, file.f.Close())
 	}
 	k.allow(m.Reserved)
-	for _, name := range []string{nameMark, nameLock} {
+	for _, name := range []string{nameMark, nameLock, nameDB} {
 		if info, err := o.stat(name); err == nil && info != nil {
 			k.held = append(k.held, heldFile{name, info})
 		}
@@ -76,7 +76,7 @@ func Hold(o *Options, now time.Time, current func() *Database) (*MarkWriter, err
 	return k, nil
 }
 
-// heldFile is a file of the directory that this process has open.
+// heldFile is a file or directory of the data directory that this process has open.
 type heldFile struct {
 	name string
 	info os.FileInfo
@@ -91,13 +91,13 @@ func (o *Options) stat(name string) (os.FileInfo, error) {
 }
 
 // Lost returns an error if the directory was moved, removed or replaced since Hold, or LOCK
-// was. Writes to open files still succeed then, but no later start finds them; and without
-// LOCK another process may write to the store.
+// or db was. Writes to open files still succeed then, but no later start finds them; and
+// without LOCK another process may write to the store.
 func (k *MarkWriter) Lost(o *Options) error {
 	for _, f := range k.held {
 		info, err := o.stat(f.name)
 		if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(info, f.info) {
-			return fmt.Errorf("data directory %s was moved, removed or replaced: %s is not the file that this process holds; put the directory back, or start again", o.Dir, o.path(f.name))
+			return fmt.Errorf("data directory %s was moved, removed or replaced: %s is not the one that this process holds; put the directory back, or start again", o.Dir, o.path(f.name))
 		}
 	}
 	return nil // other errors of the disk show at the next write

@@ -14,8 +14,27 @@ import (
 // Refused returns why the program would not open the directory, as far as its small files
 // say so. It takes no lock and changes nothing.
 func Refused(o *Options) error {
-	_, _, err := look(o)
+	kind, _, err := look(o)
+	if err != nil || kind != dirStore {
+		return err
+	}
+	if _, err := markOf(o); err != nil {
+		return err
+	}
+	if _, err = findManifest(o); err != nil {
+		_, err = findManifest(o) // a process may have replaced it meanwhile
+	}
 	return err
+}
+
+// markOf returns what MARK says.
+func markOf(o *Options) (Mark, error) {
+	m, _, err := ReadMark(o.FS, o.Dir)
+	if errors.Is(err, errNoMark) {
+		err = &RefusalError{File: o.path(nameMark), Found: "neither of its slots can be read", Missing: "what MARK says",
+			Remedy: o.repairRemedy(), Cause: err}
+	}
+	return m, err
 }
 
 // IsStore returns an error unless the directory has a store, or remains of one.
@@ -66,11 +85,7 @@ func Survey(o *Options) (*found, Mark, error) {
 		return nil, m, err
 	}
 	if kind == dirStore {
-		if m, _, err = ReadMark(o.FS, o.Dir); errors.Is(err, errNoMark) {
-			err = &RefusalError{File: o.path(nameMark), Found: "neither of its slots can be read", Missing: "what MARK says",
-				Remedy: o.repairRemedy(), Cause: err}
-		}
-		if err != nil {
+		if m, err = markOf(o); err != nil {
 			return nil, m, err
 		}
 	}

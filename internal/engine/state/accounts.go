@@ -9,8 +9,8 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// account is a key or a tenant that clients and their uplinks are counted for, so that
-// none takes the room of the others. The machine caches it.
+// account is a key or a tenant that clients, their uplinks and messages in bitmap form are
+// counted for, so that none takes the room of the others. The machine caches it.
 type account struct {
 	name string
 	accountRow
@@ -22,14 +22,18 @@ type accountRow struct {
 	clients     int64
 	uplinkBytes int64
 	events      hourly // that its clients and its keys have caused; of a tenant only
+	bitmaps     int64  // messages in bitmap form that are not completed
 }
 
 func accountKey(name string) []byte { return append(keyOf(kindAccount, len(name)), name...) }
 
 func (r accountRow) encode(key []byte) []byte {
 	b := record.PutUint(record.PutUint(nil, uint64(r.clients)), uint64(r.uplinkBytes))
-	if r.events.bytes != 0 {
+	if r.events.bytes != 0 || r.bitmaps != 0 {
 		b = r.events.encode(b)
+	}
+	if r.bitmaps != 0 {
+		b = record.PutUint(b, uint64(r.bitmaps))
 	}
 	return record.PutSum(key, b)
 }
@@ -39,6 +43,9 @@ func decodeAccount(key, v []byte) (r accountRow, err error) {
 	r.clients, r.uplinkBytes = int64(d.Uint()), int64(d.Uint())
 	if len(d.Rest) > 0 {
 		r.events = decodeHourly(&d)
+	}
+	if len(d.Rest) > 0 {
+		r.bitmaps = int64(d.Uint())
 	}
 	return r, d.End()
 }
@@ -200,7 +207,7 @@ func (m *Machine) flushCounts() {
 	slices.SortFunc(m.dirty.accounts, func(a, b *account) int { return strings.Compare(a.name, b.name) })
 	for _, a := range m.dirty.accounts {
 		a.dirty = false
-		if k := accountKey(a.name); a.clients == 0 && a.uplinkBytes == 0 && a.events.in(m.hour()) == 0 {
+		if k := accountKey(a.name); a.clients == 0 && a.uplinkBytes == 0 && a.bitmaps == 0 && a.events.in(m.hour()) == 0 {
 			a.events = hourly{} // as a reader of the row would have it
 			m.del(k)
 		} else {
@@ -225,4 +232,15 @@ func (m *Machine) flushCounts() {
 func (m *Machine) roomForClient(name string) (refused, err error) {
 	a, err := m.account(name)
 	return gateway.TooManyClients(name, a.clients, m.State.Clients, m.bounds.MaxClients), err
+}
+
+// countBitmap adds n to the messages in bitmap form of an account, and of all.
+func (m *Machine) countBitmap(name string, n int64) error {
+	a, err := m.account(name)
+	if err == nil {
+		a.bitmaps += n
+		m.State.bitmaps += n
+		m.touchAccount(a)
+	}
+	return err
 }

@@ -353,14 +353,17 @@ func (m *Machine) bits(id chunkID) (record.Bitset, error) {
 
 // acceptBitmap stores a message with a bit per recipient.
 func (m *Machine) acceptBitmap(e *record.Accept, row *messageRow, audience record.Bitmap, total int, r *Result) error {
-	if m.State.bitmaps >= m.bounds.MaxBitmaps {
-		r.Err = &gateway.Error{Code: gateway.CodeQueueFull, Limit: m.bounds.MaxBitmaps,
-			Message: "too many messages to large audiences are under way"}
+	a, err := m.account(e.Account)
+	if err != nil {
+		return err
+	}
+	if r.Err = gateway.TooManyBroadcasts(e.Account, a.bitmaps, m.State.bitmaps, m.bounds.MaxBitmaps); r.Err != nil {
 		return nil
 	}
 	m.place(row)
 	row.form = formBitmap
 	h := m.newHead(row, total)
+	h.account = e.Account
 	h.chunks = m.State.chunkCount()
 	if err := m.failFull(row, h, audience); err != nil {
 		return err
@@ -384,7 +387,9 @@ func (m *Machine) acceptBitmap(e *record.Accept, row *messageRow, audience recor
 	}
 	m.State.Queued += int64(h.count[gateway.Queued])
 	if h.count[gateway.Queued] > 0 {
-		m.State.bitmaps++
+		if err := m.countBitmap(h.account, 1); err != nil {
+			return err
+		}
 	}
 	return m.placeHead(e, row, h)
 }

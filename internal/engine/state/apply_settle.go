@@ -209,19 +209,21 @@ func (m *Machine) countSettled(seq gateway.Seq, s gateway.State, at int64) (*gat
 	if h.count[gateway.Queued] > 0 {
 		return nil, nil
 	}
-	return m.completeMany(h, at), nil
+	return m.completeMany(h, at)
 }
 
 // completeMany closes a message to many.
-func (m *Machine) completeMany(h *head, at int64) *gateway.Message {
+func (m *Machine) completeMany(h *head, at int64) (*gateway.Message, error) {
 	h.completedAt = at
 	m.touchHead(h)
 	m.completed(h.id, h.seq, h.expiresAt, at)
 	if h.form == formBitmap {
-		m.State.bitmaps--
+		if err := m.countBitmap(h.account, -1); err != nil {
+			return nil, err
+		}
 	}
 	m.note(&Event{Kind: EventCompleted, Seq: uint64(h.seq), Message: h.id, At: at})
-	return h.told()
+	return h.told(), nil
 }
 
 // told returns the message for the feed.
@@ -431,7 +433,11 @@ func (m *Machine) settleRest(row *messageRow, v verdict) (int, error) {
 	}
 	h.count[gateway.Queued], h.count[v.state] = 0, h.count[v.state]+n
 	m.note(&Event{Kind: EventSettledRest, Seq: uint64(h.seq), Message: h.id, State: v.state, Reason: v.reason, At: v.at, N: n})
-	m.notices.add(&gateway.SettledAll{Message: *m.completeMany(h, v.at), State: v.state, N: n})
+	done, err := m.completeMany(h, v.at)
+	if err != nil {
+		return 0, err
+	}
+	m.notices.add(&gateway.SettledAll{Message: *done, State: v.state, N: n})
 	return n, nil
 }
 

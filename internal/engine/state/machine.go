@@ -17,25 +17,33 @@ const (
 	maxCachedHeads    = 8 << 10  // 0.2 KB each
 	maxCachedAccounts = 1 << 10  // 0.2 KB each
 	maxCachedHoards   = 16 << 10 // 0.2 KB each
+
+	// maxCachedLabels bounds the bytes of the cached clients' rows beyond usualRow each:
+	// their labels and groups, which take about twice the room in memory.
+	maxCachedLabels = 16 << 20
+	usualRow        = 512
 )
 
 // Machine applies records: Begin, Apply for each event, Finish. It belongs to
 // one goroutine. Its caches hold the same rows as the database, with the changes of
 // all earlier records; after an error it is thrown away.
 type Machine struct {
-	writes                  // of the record under way; reads see them
-	record   *record.Commit // under way
-	era      uint64         // of its boot
-	events   eventLog       // of the record under way
-	State    Standing       // with the events applied so far
-	bounds   record.Bounds
-	writers  eras
-	clients  map[gateway.ClientID]*client
-	chunks   map[chunkID]*chunk
-	heads    map[gateway.Seq]*head
-	accounts map[string]*account
-	hoards   map[gateway.ClientID]*hoard
-	dirty    struct {
+	writes                 // of the record under way; reads see them
+	record  *record.Commit // under way
+	era     uint64         // of its boot
+	events  eventLog       // of the record under way
+	State   Standing       // with the events applied so far
+	bounds  record.Bounds
+	writers eras
+	clients map[gateway.ClientID]*client
+	// labelBytes counts what maxCachedLabels bounds: of rows that were read or written since
+	// the cache of clients was emptied.
+	labelBytes int
+	chunks     map[chunkID]*chunk
+	heads      map[gateway.Seq]*head
+	accounts   map[string]*account
+	hoards     map[gateway.ClientID]*hoard
+	dirty      struct {
 		clients  []*client
 		chunks   []*chunk
 		heads    []*head
@@ -225,7 +233,9 @@ func (m *Machine) flush() {
 		}
 		if c.rowDirty {
 			k := clientKey(c.id)
-			m.set(k, c.clientRow.encode(k))
+			row := c.clientRow.encode(k)
+			m.set(k, row)
+			m.labelBytes += max(0, len(row)-usualRow)
 		}
 		if c.countDirty {
 			m.counts = append(m.counts, c)
@@ -259,7 +269,14 @@ func (m *Machine) flush() {
 
 // evict keeps the caches within their bounds. Nothing in them is dirty.
 func (m *Machine) evict() {
-	evict(m.clients, m.caches.of(maxCachedClients))
+	most := m.caches.of(maxCachedClients)
+	if m.labelBytes > maxCachedLabels {
+		most = 0
+	}
+	if len(m.clients) > most {
+		m.labelBytes = 0
+	}
+	evict(m.clients, most)
 	evict(m.accounts, m.caches.of(maxCachedAccounts))
 	evict(m.hoards, m.caches.of(maxCachedHoards))
 	evict(m.chunks, m.caches.of(maxCachedChunks))
@@ -278,11 +295,17 @@ func (m *Machine) client(id gateway.ClientID) (*client, error) {
 	if c := m.clients[id]; c != nil {
 		return c, nil
 	}
-	row, err := readRow(m, clientKey(id), decodeClient)
-	if err != nil || row == nil {
+	k := clientKey(id)
+	v, err := m.get(k)
+	if err != nil || v == nil {
 		return nil, err
 	}
-	c := &client{id: id, clientRow: *row}
+	row, err := decodeClient(k, v)
+	if err != nil {
+		return nil, err
+	}
+	m.labelBytes += max(0, len(v)-usualRow)
+	c := &client{id: id, clientRow: row}
 	m.clients[id] = c
 	return c, nil
 }

@@ -1,6 +1,8 @@
 package state
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -187,6 +189,38 @@ func TestTwinsOfTwoWriters(t *testing.T) {
 	w.record(2, 20, &record.Disconnected{Disconnection: gateway.Disconnection{Client: "a", At: w.at, Epoch: 3}})
 	if r := w.record(1, 11, register)[0]; r.Err != nil {
 		t.Errorf("after the client disconnected: %v", r.Err)
+	}
+	w.verify()
+}
+
+// The cache of clients has a bound of its bytes too: a REGISTER may have 8 KiB of labels.
+func TestCachedLabelsAreBounded(t *testing.T) {
+	w := newWorld(t)
+	w.size = CachesFull
+	w.restart()
+	label := strings.Repeat("x", gateway.MaxLabelValue)
+	for i := range 3000 {
+		r := w.register(gateway.ClientID(fmt.Sprint("c", i)))
+		r.Reported = map[string]string{}
+		for k := range gateway.MaxLabels - 2 {
+			r.Reported[fmt.Sprint("k", k)] = label
+		}
+		w.record(1, 1, r)
+		if i%500 < 499 {
+			continue
+		}
+		bytes := 0
+		for _, c := range w.clients {
+			for k, v := range c.reported {
+				bytes += len(k) + len(v)
+			}
+		}
+		if bytes > 18<<20 {
+			t.Fatalf("%d clients in the cache have labels of %d bytes", len(w.clients), bytes)
+		}
+	}
+	if len(w.clients) == 0 {
+		t.Error("the cache is empty")
 	}
 	w.verify()
 }

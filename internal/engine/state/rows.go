@@ -402,7 +402,8 @@ type headRow struct {
 	count       [gateway.Failed + 1]int // by state; Sent is not used
 	// chunks covers the recipients of a bitmap: their ordinals are below
 	// chunks × chunkBits.
-	chunks uint32
+	chunks  uint32
+	account string // of the push of a bitmap, for Machine.broadcasts
 }
 
 func (r *headRow) encode(key []byte) []byte {
@@ -411,6 +412,9 @@ func (r *headRow) encode(key []byte) []byte {
 	b = record.PutUint(record.PutUint(b, uint64(r.total)), uint64(r.chunks))
 	for _, n := range r.count {
 		b = record.PutUint(b, uint64(n))
+	}
+	if r.account != "" {
+		b = record.PutString(b, r.account)
 	}
 	return record.PutSum(key, b)
 }
@@ -422,6 +426,9 @@ func decodeHead(key, v []byte) (r headRow, err error) {
 	r.total, r.chunks = d.Int(), uint32(d.Uint())
 	for i := range r.count {
 		r.count[i] = d.Int()
+	}
+	if len(d.Rest) > 0 {
+		r.account = d.Text()
 	}
 	return r, d.End()
 }

@@ -315,6 +315,11 @@ func (c *verifier) bits(row *messageRow) error {
 	}
 	if h.count[gateway.Queued] > 0 {
 		c.bitmaps++
+		if h.account != "" {
+			a := c.accounts[h.account]
+			a.bitmaps++
+			c.accounts[h.account] = a
+		}
 	}
 	var got [gateway.Failed + 1]int
 	total := 0
