@@ -115,15 +115,22 @@ func (m *Manager) deliver(ctx context.Context, client *http.Client, w *Webhook, 
 	return a
 }
 
-// isBack reports whether an event is the end of a connection of a client that is back within
-// Settle. It looks at the client if the webhook does not ask for its return, which would
-// otherwise be in the lane.
+// isBack reports whether an event is the end of a connection of a client that was back within
+// Settle, and has perhaps left again. It looks at the client if the webhook does not ask for
+// its return, which would otherwise be in the lane.
 func (m *Manager) isBack(w *Webhook, ev *gateway.Event) bool {
 	if w.Settle == 0 || ev.Type != gateway.EventClientDisconnected || w.asksFor(gateway.EventClientConnected) {
 		return false
 	}
 	c, err := m.cfg.Gateway.Client(ev.Client)
-	return err == nil && c.Online && !c.ConnectedAt.Before(ev.At) && !c.ConnectedAt.After(ev.At.Add(w.Settle))
+	if err != nil {
+		return false
+	}
+	back := c.ConnectedAt
+	if !c.Online && ev.Epoch > 0 && c.Epoch > ev.Epoch {
+		back = c.LastSeenAt // not before its return
+	}
+	return !back.Before(ev.At) && !back.After(ev.At.Add(w.Settle))
 }
 
 // post sends a signed body. It returns the body of the answer with its type, if the

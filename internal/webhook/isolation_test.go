@@ -739,3 +739,23 @@ func TestSettleOfDisconnectionsAlone(t *testing.T) {
 		}
 	})
 }
+
+// A client that was back within Settle, and has left again in that time, is reported once,
+// also to a webhook that asks for disconnections alone.
+func TestSettleOfDisconnectionsOfAClientThatFlaps(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		w.create(r, Spec{Settle: 30 * time.Second, Filter: feed.Filter{Types: []string{"client.disconnected"}}})
+		for range 4 {
+			a := w.connect("a")
+			time.Sleep(5 * time.Second)
+			a.Disconnect(gateway.ReasonConnectionLost)
+			synctest.Wait()
+			time.Sleep(5 * time.Second)
+		}
+		time.Sleep(time.Minute)
+		if all := r.all(); len(all) != 1 {
+			t.Errorf("%d ends were reported, want the last one: %+v", len(all), all)
+		}
+	})
+}
