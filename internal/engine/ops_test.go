@@ -446,6 +446,45 @@ func TestDiskBudget(t *testing.T) {
 	verifyView(t, e)
 }
 
+// Above nine tenths of its budget a store refuses unknown clients; when what is acked has been
+// forgotten it takes them again, by itself, also if it has always taken messages.
+func TestStrangersHaveRoomAgain(t *testing.T) {
+	o := powerOptions(vfs.NewMem())
+	o.MaxDiskBytes, o.SweepEvery, o.StatusRetention, o.MemTableBytes = 5<<20, time.Millisecond, time.Millisecond, 1<<20
+	e := openTest(t, o)
+	rng := rand.New(rand.NewPCG(1, 9))
+	var stored []gateway.Message
+	full := o.MaxDiskBytes / 100 * 98
+	eventually(t, "the store to be nearly full", func() bool {
+		for e.diskBytes() <= full {
+			m := message("a")
+			m.Payload = make([]byte, 64<<10)
+			for i := range m.Payload {
+				m.Payload[i] = byte(rng.Uint32())
+			}
+			r, err := e.Accept(context.Background(), m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored = append(stored, r.Message)
+		}
+		return e.narrow.Load() != nil
+	})
+	create := func(id gateway.ClientID) error {
+		_, err := e.CreateClient(context.Background(), id, time.Now(), "", gateway.ClientChange{})
+		return err
+	}
+	if err := create("early"); gateway.CodeOf(err) != gateway.CodeDiskFull {
+		t.Fatalf("a stranger gets %v, want disk-full", err)
+	}
+	for _, m := range stored {
+		if err := e.Settle(gateway.Outcome{Message: m.ID, Client: "a", Seq: m.Seq, State: gateway.Acked, At: time.Now()}, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "room for a stranger", func() bool { return create("late") == nil })
+}
+
 // Devices with new ids that register without end leave room for messages, and the budget of
 // the disk holds for them too. Known devices still register.
 func TestStrangersLeaveRoomForMessages(t *testing.T) {

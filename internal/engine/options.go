@@ -58,7 +58,8 @@ type Options struct {
 
 	// MaxDiskBytes is the disk budget of the store: above it nothing is
 	// accepted, while acks still are, and the space of removed rows is
-	// gathered at once instead of with time. 0 is no budget.
+	// gathered at once instead of with time. Above nine tenths of it no client is
+	// accepted that is not known. 0 is no budget.
 	MaxDiskBytes int64
 	// MaxUplinkBytes bounds the rows of uplinks, so that these do not stop messages. 0 is a
 	// quarter of MaxDiskBytes, or of the file system without a budget; negative is no

@@ -14,22 +14,21 @@ import (
 // checkDisk refuses messages before the disk is really full, so that acks can
 // still be written.
 func (e *Engine) checkDisk() {
-	if err := e.diskTrouble(true); err != nil {
-		e.narrow.Store(&err)
-	} else {
-		e.narrow.Store(nil)
-	}
-	err := e.diskTrouble(false)
+	err := e.diskTrouble(true)
 	if err == nil {
+		e.narrow.Store(nil)
+	} else {
+		e.narrow.Store(&err)
+	}
+	over := errors.Is(err, errBudget)
+	if err = e.diskTrouble(false); err == nil {
 		if e.refusal.Swap(nil) != nil {
 			e.opt.Logger.Info("there is room on the disk again")
 		}
-		return
-	}
-	if e.refusal.Swap(&err) == nil {
+	} else if e.refusal.Swap(&err) == nil {
 		e.opt.Logger.Error("nothing is accepted", "error", err)
 	}
-	if errors.Is(err, errBudget) {
+	if over {
 		e.reclaim()
 	}
 }
@@ -76,6 +75,10 @@ var errBudget = errors.New("disk budget is used up")
 // that is not known. The latter needs more room, so that devices that register without end
 // leave some for messages.
 func (e *Engine) diskTrouble(stranger bool) error {
+	whose := ""
+	if stranger {
+		whose = " for clients that are not known"
+	}
 	if usage, err := e.opt.FS.GetDiskUsage(e.opt.Dir); err == nil && e.opt.MinFreeBytes >= 0 {
 		low := e.opt.MinFreeBytes
 		if low == 0 {
@@ -85,7 +88,7 @@ func (e *Engine) diskTrouble(stranger bool) error {
 			low *= 2
 		}
 		if int64(usage.AvailBytes) < low {
-			return fmt.Errorf("disk has %s free, the minimum is %s", mib(int64(usage.AvailBytes)), mib(low))
+			return fmt.Errorf("disk has %s free, the minimum%s is %s", mib(int64(usage.AvailBytes)), whose, mib(low))
 		}
 	}
 	if most := e.opt.MaxDiskBytes; most > 0 {
@@ -93,7 +96,7 @@ func (e *Engine) diskTrouble(stranger bool) error {
 			most = most / 10 * 9
 		}
 		if used := e.diskBytes(); used > most {
-			return fmt.Errorf("%w: store has %s on disk, the budget is %s", errBudget, mib(used), mib(most))
+			return fmt.Errorf("%w: store has %s on disk, the budget%s is %s", errBudget, mib(used), whose, mib(most))
 		}
 	}
 	return nil
@@ -113,14 +116,15 @@ func (e *Engine) roomForStranger(id gateway.ClientID) error {
 }
 
 // reclaimer gathers the space of removed rows, in the background, half of the
-// time at most. Tables are merged because new ones come, and while the store
-// refuses messages hardly any come: the space of acked and forgotten messages
-// would stay taken. It is not for a disk that is full in fact, on which merging
-// needs room first.
+// time at most, and a tenth while only unknown clients are refused. Tables are merged
+// because new ones come, and while the store refuses messages hardly any come: the space
+// of acked and forgotten messages would stay taken. It is not for a disk that is full in
+// fact, on which merging needs room first.
 type reclaimer struct {
 	removed atomic.Bool // rows, since it last began
 	busy    atomic.Bool
-	next    time.Time // not to begin before; of the goroutine that has set busy
+	ended   time.Time     // when it was last done; of the goroutine that has set busy
+	took    time.Duration // likewise
 }
 
 func (e *Engine) reclaim() {
@@ -128,7 +132,11 @@ func (e *Engine) reclaim() {
 	if !r.removed.Load() || !r.busy.CompareAndSwap(false, true) {
 		return
 	}
-	if time.Now().Before(r.next) {
+	pause := r.took
+	if e.refusal.Load() == nil {
+		pause *= 9
+	}
+	if time.Since(r.ended) < pause {
 		r.busy.Store(false)
 		return
 	}
@@ -139,7 +147,7 @@ func (e *Engine) reclaim() {
 		if err := e.read(e.compact); err != nil && !errors.Is(err, context.Canceled) {
 			e.opt.Logger.Warn("gather space", "error", err)
 		}
-		r.next = time.Now().Add(time.Since(begun))
+		r.ended, r.took = time.Now(), time.Since(begun)
 	})
 }
 
