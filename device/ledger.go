@@ -69,6 +69,7 @@ type entry struct {
 	conn    uint64 // the connection in which it last came or was asked for
 	state   entryState
 	verdict Verdict // when decided
+	decided bool    // it has a verdict, and waits for the save
 	kept    bool    // in Ledger.verdicts, now or before
 	note    []byte  // progress
 	seen    bool    // by Working, since it is in progress
@@ -198,16 +199,16 @@ func (l *Ledger) unlisted(seq uint64) Verdict {
 // Decide ends a delivery that Receive began. AckRetry makes it a waiting one, and
 // v must be sent at once if now is set. For any other code Release returns the
 // answer after the verdict was saved; until then the delivery is in progress. A
-// ticket of a forgotten log does nothing.
+// ticket of a forgotten log does nothing, and neither does a second verdict.
 func (l *Ledger) Decide(t Ticket, code protocol.AckCode, result []byte) (v Verdict, now bool) {
 	e := l.listed[t.seq]
-	if e == nil || e.id != t.id {
+	if e == nil || e.id != t.id || e.state != underway || e.decided {
 		return v, false
 	}
 	e.note = nil
 	v = Verdict{Seq: t.seq, Code: code, Result: result}
 	if code != protocol.AckRetry {
-		e.verdict = v
+		e.verdict, e.decided = v, true
 		l.decided = append(l.decided, e)
 		return v, false
 	}

@@ -134,6 +134,28 @@ func TestAnswerLeavesAfterItWasSaved(t *testing.T) {
 	b.Release(true)
 }
 
+// The first verdict counts: a program that answers twice must not change what was answered.
+func TestASecondVerdictDoesNothing(t *testing.T) {
+	b := newBook(t)
+	b.take(1)
+	b.Decide(b.held[1], protocol.AckReject, nil)
+	b.Decide(b.held[1], protocol.AckOK, []byte("too late"))
+	if c, ok := b.Unsaved(); !ok || len(c.Verdicts) != 1 {
+		t.Errorf("to be saved: %v %+v", ok, c)
+	}
+	if answers := b.Release(true); len(answers) != 1 || said(answers[0]) != "reject" {
+		t.Errorf("%v leave, want the rejection", answers)
+	}
+	for _, code := range []protocol.AckCode{protocol.AckOK, protocol.AckRetry} {
+		b.Decide(b.held[1], code, nil)
+		if c, ok := b.Unsaved(); ok {
+			t.Errorf("after the answer %+v is to be saved", c)
+		}
+		b.Release(true)
+		b.wantAsk("reject", 1)
+	}
+}
+
 func TestRetryIsAnsweredAtOnce(t *testing.T) {
 	b := newBook(t)
 	b.take(1)
