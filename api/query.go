@@ -199,7 +199,7 @@ func (q *query) prefix(name string) string {
 func (q *query) group(name string) string {
 	v := q.one(name)
 	if v != "" && !gateway.ValidGroup(v) {
-		q.fail(name, "is no name of a group: 1 to %d of A-Z a-z 0-9 . _ : @ -", gateway.MaxGroupName)
+		q.fail(name, "is no name of a group: 1 to %d of A-Z a-z 0-9 . _ : @ -, and neither . nor ..", gateway.MaxGroupName)
 	}
 	return v
 }
