@@ -127,6 +127,9 @@ func (e *endpoint) replay(ctx context.Context, w *Webhook, filter *feed.Compiled
 			if ev.Seq > until {
 				return nil
 			}
+			if w.unasked(&ev) {
+				continue
+			}
 			for try := 1; ; try++ {
 				if err := e.untilAsked(ctx); err != nil {
 					return err

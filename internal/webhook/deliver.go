@@ -86,7 +86,6 @@ func (a *attempts) lastError(match func(t *Attempt) bool) string {
 // answer is the outcome of a request.
 type answer struct {
 	Attempt
-	back       bool   // nothing was sent: the client is back within Settle
 	id         string // of the event
 	body       []byte // that was sent
 	ok         bool
@@ -97,9 +96,6 @@ type answer struct {
 // deliver sends an event and passes on the endpoint's reply to the device. A reply that
 // the store cannot take makes the request fail, so that it is repeated.
 func (m *Manager) deliver(ctx context.Context, client *http.Client, w *Webhook, ev *gateway.Event, try int, replay bool) answer {
-	if !replay && m.isBack(w, ev) {
-		return answer{back: true}
-	}
 	body, id, err := m.cfg.Encode(ev, w.Payloads)
 	if err != nil {
 		return answer{Attempt: Attempt{At: m.cfg.Now(), Event: ev.Seq, Type: ev.Type, Client: ev.Client, Try: try, Replay: replay,
@@ -113,24 +109,6 @@ func (m *Manager) deliver(ctx context.Context, client *http.Client, w *Webhook, 
 		}
 	}
 	return a
-}
-
-// isBack reports whether an event is the end of a connection of a client that was back within
-// Settle, and has perhaps left again. It looks at the client if the webhook does not ask for
-// its return, which would otherwise be in the lane.
-func (m *Manager) isBack(w *Webhook, ev *gateway.Event) bool {
-	if w.Settle == 0 || ev.Type != gateway.EventClientDisconnected || w.asksFor(gateway.EventClientConnected) {
-		return false
-	}
-	c, err := m.cfg.Gateway.Client(ev.Client)
-	if err != nil {
-		return false
-	}
-	back := c.ConnectedAt
-	if !c.Online && ev.Epoch > 0 && c.Epoch > ev.Epoch {
-		back = c.LastSeenAt // not before its return
-	}
-	return !back.Before(ev.At) && !back.After(ev.At.Add(w.Settle))
 }
 
 // post sends a signed body. It returns the body of the answer with its type, if the

@@ -32,7 +32,7 @@ type item struct {
 type endpoint struct {
 	m      *Manager
 	hook   Webhook
-	filter *feed.Compiled // fixed during a run
+	filter *feed.Compiled // of Manager.compile; fixed during a run
 	http   *http.Client
 	behind bool   // the dispatcher passes it over: it is paused, or reads the log itself
 	at     uint64 // while behind: the position up to which it has taken events
@@ -238,7 +238,7 @@ func (e *endpoint) nextLocked() *request {
 		e.ready[0] = nil
 		e.ready = e.ready[1:]
 		l.busy = false
-		for e.returnedLocked(l) {
+		for e.returnedLocked(l) || e.unaskedLocked(l) {
 		}
 		it := l.head()
 		if it == nil || e.settleUntil(l, it).After(now) {

@@ -48,15 +48,11 @@ func (h *health) obey(retryAfter time.Duration, now time.Time) {
 // answeredLocked notes the answer to a request.
 func (e *endpoint) answeredLocked(r *request, a answer) {
 	now, l, it := e.m.cfg.Now(), r.lane, r.item
-	switch {
-	case a.back: // there was no request
-	case a.ok:
+	e.attempts.add(a.Attempt, len(e.m.endpoints))
+	if a.ok {
 		e.m.delivered++
-	default:
+	} else {
 		e.m.failed++
-	}
-	if !a.back {
-		e.attempts.add(a.Attempt, len(e.m.endpoints))
 	}
 	if r.run != e.run {
 		return // the webhook was changed since; the event is sent again
@@ -65,8 +61,6 @@ func (e *endpoint) answeredLocked(r *request, a answer) {
 	l.busy = false
 	h := &e.health
 	switch {
-	case a.back:
-		e.deliveredLocked(l, it)
 	case a.ok:
 		if h.down {
 			h.hold = time.Time{}

@@ -759,3 +759,45 @@ func TestSettleOfDisconnectionsOfAClientThatFlaps(t *testing.T) {
 		}
 	})
 }
+
+// What a client sends that is back within Settle comes at once, also to a webhook that does
+// not ask for its return: if few clients are away, and if so many are that they are parked.
+func TestAReturnThatIsNotAskedFor(t *testing.T) {
+	for _, others := range []int{0, 2 * maxTaken} {
+		inWorld(t, func(w *world) {
+			r := w.receiver("r")
+			h := w.create(r, Spec{Settle: 10 * time.Minute, Filter: feed.Filter{Types: []string{"client.disconnected", "message.received"}}})
+			links := []*gatewaytest.Link{w.connect("a")}
+			for i := range others {
+				links = append(links, w.connect(gateway.ClientID(fmt.Sprint("c", i))))
+			}
+			for _, l := range links {
+				l.Disconnect(gateway.ReasonConnectionLost)
+			}
+			synctest.Wait()
+			time.Sleep(time.Second)
+			a := w.connect("a")
+			w.send(a, 1, 2)
+			time.Sleep(time.Second)
+			if got := r.texts("a"); got != "1 2" {
+				t.Errorf("with %d others away: %q came, want the uplinks alone", others, got)
+			}
+			time.Sleep(20 * time.Minute)
+			if n := len(r.all()); n != 2+others {
+				t.Errorf("at the end %d events came, want 2 and the ends of %d", n, others)
+			}
+			if err := w.m.Replay(h.ID, apikey.Limit{}, 0, w.g.LastEvent()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			for _, b := range r.all() {
+				if b.Type == "client.connected" {
+					t.Fatalf("%s %s came, which is not asked for", b.Client, b.Type)
+				}
+			}
+			if s := w.status(h); s.Parked != 0 || s.Waiting != 0 || s.Lag != 0 {
+				t.Errorf("at the end: %+v", s)
+			}
+		})
+	}
+}

@@ -110,6 +110,16 @@ func (e *endpoint) returnedLocked(l *lane) bool {
 	return false
 }
 
+// unaskedLocked removes the first item of a lane if it serves for Settle alone.
+func (e *endpoint) unaskedLocked(l *lane) bool {
+	it := l.head()
+	if it == nil || !e.hook.unasked(&it.event) {
+		return false
+	}
+	e.popLocked(l)
+	return true
+}
+
 // popLocked removes the first item of a lane, which is done.
 func (e *endpoint) popLocked(l *lane) {
 	list := &l.scan

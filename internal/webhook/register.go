@@ -14,12 +14,22 @@ import (
 )
 
 func (m *Manager) newEndpoint(w Webhook) (*endpoint, error) {
-	filter, err := feed.Compile(w.Filter, w.Limit, m.cfg.Lookup)
+	filter, err := m.compile(&w)
 	if err != nil {
 		return nil, &FieldError{"types", err.Error()}
 	}
 	return &endpoint{m: m, hook: w, filter: filter, behind: true, http: m.newHTTP(), lanes: map[string]*lane{}, parked: map[string]*parking{},
 		touched: map[string]bool{}}, nil
+}
+
+// compile returns the filter of a webhook. With Settle it selects the returns of the clients
+// whose ends the webhook asks for, also if it does not ask for these.
+func (m *Manager) compile(w *Webhook) (*feed.Compiled, error) {
+	f := w.Filter
+	if w.Settle > 0 && w.asksFor(gateway.EventClientDisconnected) && !w.asksFor(gateway.EventClientConnected) {
+		f.Types = append(slices.Clone(f.Types), string(gateway.EventClientConnected))
+	}
+	return feed.Compile(f, w.Limit, m.cfg.Lookup)
 }
 
 // Create adds a webhook that begins behind the event numbered after, or with the oldest
@@ -133,7 +143,7 @@ func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) (Status, 
 	if err := w.complete(); err != nil {
 		return Status{}, err
 	}
-	filter, err := feed.Compile(w.Filter, w.Limit, m.cfg.Lookup)
+	filter, err := m.compile(&w)
 	if err != nil {
 		return Status{}, &FieldError{"types", err.Error()}
 	}

@@ -215,6 +215,11 @@ func (w *Webhook) asksFor(t gateway.EventType) bool {
 	return len(w.Filter.Types) == 0 || slices.ContainsFunc(w.Filter.Types, func(pattern string) bool { return feed.Selects(pattern, t) })
 }
 
+// unasked reports whether an event that Manager.compile selects is not to be sent.
+func (w *Webhook) unasked(ev *gateway.Event) bool {
+	return ev.Type == gateway.EventClientConnected && !w.asksFor(ev.Type)
+}
+
 // Condition returns the state in effect.
 func (w *Webhook) Condition() State {
 	if w.Disabled {
