@@ -51,7 +51,6 @@ func (e *endpoint) catchUp(ctx context.Context, filter *feed.Compiled, run uint6
 		}
 		if e.at >= e.m.position {
 			e.behind, e.reading = false, false
-			e.changed = true
 			e.m.mu.Unlock()
 			return nil
 		}
@@ -97,7 +96,7 @@ func (e *endpoint) catchUp(ctx context.Context, filter *feed.Compiled, run uint6
 					e.takeLocked(&events[i])
 				}
 			}
-			e.at, e.changed = to, true
+			e.at = to
 			e.pumpLocked()
 		}
 		e.m.mu.Unlock()

@@ -58,7 +58,6 @@ type endpoint struct {
 	room      chan struct{} // closed when it has room; nil while it does not need it
 	wakeAt    time.Time
 	timer     *time.Timer
-	changed   bool            // the cursor is to be written
 	touched   map[string]bool // parkings to be written
 	stored    cursor
 	dead      []DeadLetter // to be written
@@ -132,7 +131,6 @@ func (e *endpoint) takeLocked(ev *gateway.Event) {
 	}
 	it := &item{event: *ev}
 	it.place = e.order.PushBack(it)
-	e.changed = true
 	l := e.laneLocked(key)
 	l.queue = append(l.queue, it)
 	e.offerLocked(l)

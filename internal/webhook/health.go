@@ -135,7 +135,6 @@ func (e *endpoint) failedLocked(l *lane, it *item, a answer, now time.Time) bool
 		e.m.deadLetters++
 		e.dead = append(e.dead, DeadLetter{Event: it.event.Seq, Type: it.event.Type, Client: it.event.Client, At: now,
 			Error: a.Error, Status: a.Status, ID: a.id, Body: a.body})
-		e.changed = true
 		e.deliveredLocked(l, it)
 		return false
 	}

@@ -787,12 +787,12 @@ func TestAReturnThatIsNotAskedFor(t *testing.T) {
 				t.Errorf("at the end %d events came, want 2 and the ends of %d", n, others)
 			}
 			if err := w.m.Replay(h.ID, apikey.Limit{}, 0, w.g.LastEvent()); err != nil {
-				t.Fatal(err)
+				w.Fatal(err)
 			}
 			time.Sleep(time.Minute)
 			for _, b := range r.all() {
 				if b.Type == "client.connected" {
-					t.Fatalf("%s %s came, which is not asked for", b.Client, b.Type)
+					w.Fatalf("%s %s came, which is not asked for", b.Client, b.Type)
 				}
 			}
 			if s := w.status(h); s.Parked != 0 || s.Waiting != 0 || s.Lag != 0 {

@@ -140,7 +140,5 @@ func (e *endpoint) popLocked(l *lane) {
 func (e *endpoint) doneLocked(it *item) {
 	if !e.leaveLocked(it) {
 		e.reread--
-		return
 	}
-	e.changed = true
 }

@@ -216,7 +216,6 @@ func (m *Manager) skip(position uint64) {
 	for _, e := range m.endpoints {
 		if e.hook.Condition() == Active && !e.behind && position > e.positionLocked() {
 			e.missedLocked(e.positionLocked(), position)
-			e.changed = true
 		}
 	}
 	m.position = position
@@ -263,7 +262,7 @@ func (m *Manager) pass(events []gateway.Event, position uint64) {
 			continue
 		}
 		if !d.judged || e.order.Len() >= maxTaken && !e.spillLocked() { // it reads the event again
-			e.behind, e.at, e.changed = true, d.ev.Seq-1, true
+			e.behind, e.at = true, d.ev.Seq-1
 			behind = append(behind, e)
 			continue
 		}
@@ -320,7 +319,7 @@ func (e *endpoint) endLocked() {
 	}
 	e.wakeAt, e.scanAt, e.order, e.lanes, e.ready, e.inflight = time.Time{}, time.Time{}, list.List{}, map[string]*lane{}, nil, 0
 	e.reread, e.scanned, e.reserved = 0, 0, 0
-	e.reading, e.scanning, e.changed = false, false, true
+	e.reading, e.scanning = false, false
 	e.roomLocked()
 	e.m.index = nil
 }

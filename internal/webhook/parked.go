@@ -90,7 +90,7 @@ func (e *endpoint) spillLocked() bool {
 	l.queue = nil
 	p.live, p.read, p.Next = false, l.scan[len(l.scan)-1].event.Seq, e.m.cfg.Now()
 	e.touched[l.key] = true
-	e.scanAt, e.changed = time.Time{}, true
+	e.scanAt = time.Time{}
 	return true
 }
 
@@ -119,7 +119,7 @@ func (e *endpoint) parkSettlingLocked() (some bool) {
 		some = true
 	}
 	if some {
-		e.scanAt, e.changed = time.Time{}, true
+		e.scanAt = time.Time{}
 	}
 	return some
 }
@@ -131,7 +131,7 @@ func (e *endpoint) backLocked(key string, p *parking, ev *gateway.Event) {
 		return
 	}
 	p.First, p.Back, p.Left, p.Next = p.First+1, ev.Seq, time.Time{}, time.Time{}
-	e.touched[key], e.changed, e.scanAt = true, true, time.Time{}
+	e.touched[key], e.scanAt = true, time.Time{}
 }
 
 // parkAgainLocked makes room for a scan: parked clients that have left again, and may come
@@ -158,7 +158,7 @@ func (e *endpoint) parkAgainLocked() {
 			}
 		}
 		e.leaveScanLocked(p)
-		e.parked[key], e.touched[key], e.changed = q, true, true
+		e.parked[key], e.touched[key] = q, true
 		delete(e.lanes, key)
 	}
 }
@@ -240,7 +240,6 @@ func (e *endpoint) parkLocked(l *lane, it *item, fails int, now time.Time) {
 	q.Next = next
 	e.parked[l.key] = q
 	e.touched[l.key] = true
-	e.changed = true
 	if next.Before(e.scanAt) {
 		e.scanAt = next
 	}

@@ -222,7 +222,7 @@ func (e *endpoint) unsavedLocked() (entries []gateway.Entry, undo func()) {
 		e.buried = append(e.buried, grave{d.Event, len(letter.Value)})
 	}
 	entries = append(entries, e.dropDeadLocked()...)
-	e.stored, e.touched, e.dead, e.changed = now, map[string]bool{}, nil, false
+	e.stored, e.touched, e.dead = now, map[string]bool{}, nil
 	return entries, func() {
 		e.stored = stored
 		for key := range touched {
