@@ -68,6 +68,9 @@ func (l *lateAnswers) wait(k lateKey, c lateCall) {
 	l.calls[k] = c
 	o.ended = append(o.ended, k)
 	l.ended++
+	if l.ended > maxLateCalls {
+		l.trimLocked(c.endedAt)
+	}
 	for l.ended > maxLateCalls {
 		l.forgetLocked(l.mostLocked(func(o *lateOwner) int { return len(o.ended) }))
 	}
@@ -92,11 +95,21 @@ func (l *lateAnswers) keep(c lateCall, d Delivery) {
 	l.kept++
 	o.bytes += len(d.Result)
 	l.bytes += len(d.Result)
+	if l.bytes > maxLateBytes || l.kept > maxLateAnswers {
+		l.trimLocked(d.FinalAt)
+	}
 	for l.bytes > maxLateBytes {
 		l.dropLocked(l.mostLocked(func(o *lateOwner) int { return o.bytes }))
 	}
 	for l.kept > maxLateAnswers {
 		l.dropLocked(l.mostLocked(func(o *lateOwner) int { return len(o.kept) }))
+	}
+}
+
+// trimLocked drops of all owners what is past its time: it takes no room from what is not.
+func (l *lateAnswers) trimLocked(now time.Time) {
+	for _, o := range l.owners {
+		l.trimOwnerLocked(o, now)
 	}
 }
 
@@ -109,6 +122,12 @@ func (l *lateAnswers) ownerLocked(name string, now time.Time) *lateOwner {
 	if o == nil {
 		o = &lateOwner{name: name}
 	}
+	l.trimOwnerLocked(o, now)
+	l.owners[name] = o
+	return o
+}
+
+func (l *lateAnswers) trimOwnerLocked(o *lateOwner, now time.Time) {
 	for len(o.ended) > 0 {
 		if c, waits := l.calls[o.ended[0]]; waits && now.Sub(c.endedAt) < lateTime {
 			break
@@ -118,8 +137,6 @@ func (l *lateAnswers) ownerLocked(name string, now time.Time) *lateOwner {
 	for len(o.kept) > 0 && now.Sub(l.answers[o.kept[0]].delivery.FinalAt) >= lateTime {
 		l.dropLocked(o)
 	}
-	l.owners[name] = o
-	return o
 }
 
 // mostLocked returns the owner that has most of what of counts.

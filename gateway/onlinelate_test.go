@@ -43,3 +43,33 @@ func TestOneTenantsLateCallsDoNotPushOutAnothers(t *testing.T) {
 		t.Error("an answer is kept for longer than its time")
 	}
 }
+
+// What is past its time takes no room: the calls and answers of tenants that have gone quiet
+// leave those of a busy one alone.
+func TestOldLateCallsTakeNoRoom(t *testing.T) {
+	var l lateAnswers
+	before := time.Now()
+	const quiet, busy = 100, 500
+	for i := range maxLateCalls {
+		owner := fmt.Sprint("quiet", i%quiet)
+		l.wait(lateKey{session: uid{1}, seq: Seq(i)}, lateCall{owner: owner, endedAt: before})
+		l.keep(lateCall{owner: owner}, Delivery{Message: MessageID(fmt.Sprint("old", i)), FinalAt: before})
+	}
+	now := before.Add(lateTime)
+	for i := range busy {
+		l.wait(lateKey{session: uid{2}, seq: Seq(i)}, lateCall{owner: "busy", endedAt: now})
+		l.keep(lateCall{owner: "busy"}, Delivery{Message: MessageID(fmt.Sprint("new", i)), FinalAt: now})
+	}
+	calls, answers := 0, 0
+	for i := range busy {
+		if _, ok := l.take(lateKey{session: uid{2}, seq: Seq(i)}, now); ok {
+			calls++
+		}
+		if _, ok := l.answers[MessageID(fmt.Sprint("new", i))]; ok {
+			answers++
+		}
+	}
+	if calls != busy || answers != busy {
+		t.Errorf("%d calls and %d answers are kept, want %d of each", calls, answers, busy)
+	}
+}
