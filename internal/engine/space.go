@@ -14,22 +14,20 @@ import (
 // checkDisk refuses messages before the disk is really full, so that acks can
 // still be written.
 func (e *Engine) checkDisk() {
-	err := e.diskTrouble(true)
-	if err == nil {
+	if narrow := e.diskTrouble(true); narrow == nil {
 		e.narrow.Store(nil)
 	} else {
-		e.narrow.Store(&err)
+		e.narrow.Store(&narrow)
+		if errors.Is(narrow, errBudget) {
+			defer e.reclaim()
+		}
 	}
-	over := errors.Is(err, errBudget)
-	if err = e.diskTrouble(false); err == nil {
+	if err := e.diskTrouble(false); err == nil {
 		if e.refusal.Swap(nil) != nil {
 			e.opt.Logger.Info("there is room on the disk again")
 		}
 	} else if e.refusal.Swap(&err) == nil {
 		e.opt.Logger.Error("nothing is accepted", "error", err)
-	}
-	if over {
-		e.reclaim()
 	}
 }
 
