@@ -40,6 +40,8 @@ type handover struct {
 	within                                  string // the configuration that has all executions of this one
 }
 
+var largest = make([]byte, 40<<10) // payload
+
 var handovers = []handover{
 	{name: "plain", n: 3, window: 2, payload: 1, within: "cancel"},
 	{name: "paced", n: 3, window: 4, payload: 1}, // see also TestAPacedMessageIsNotPassed
@@ -48,7 +50,7 @@ var handovers = []handover{
 	{name: "cancel", n: 3, window: 2, cancels: 1, payload: 1},
 	{name: "busy link", n: 3, window: 2, busy: 1, payload: 1},
 	{name: "failing store", n: 3, window: 2, failures: 1, payload: 1},
-	{name: "large payloads", n: 3, window: 4, payload: 40 << 10},
+	{name: "large payloads", n: 3, window: 4, payload: len(largest)},
 }
 
 // pruned ends an execution that has come to a known state.
@@ -67,8 +69,6 @@ type explorer struct {
 	widths []int // how many there were
 	at     int
 	seen   map[string]bool
-
-	payload []byte
 }
 
 func (x *explorer) choose(w *stageWorld, n int) int {
@@ -218,7 +218,7 @@ func (w *stageWorld) mine(q int) bool { return w.x.kinds[q-1] != toOthers }
 func (w *stageWorld) message(q int) MessageID { return MessageID(fmt.Sprint("msg_", q)) }
 
 func (w *stageWorld) transmission(q int) Transmission {
-	return Transmission{Message: w.message(q), Seq: Seq(q), ExpiresAt: time.Unix(2000, 0), Payload: w.x.payload,
+	return Transmission{Message: w.message(q), Seq: Seq(q), ExpiresAt: time.Unix(2000, 0), Payload: largest[:w.x.cfg.payload],
 		Many: w.x.kinds[q-1] == toMany}
 }
 
@@ -431,7 +431,7 @@ func (c handover) explore() (what string, states int) {
 		for i, r := 0, v; i < len(kinds); i, r = i+1, r/3 {
 			kinds[i] = kind(r % 3)
 		}
-		x := &explorer{cfg: c, kinds: kinds, seen: map[string]bool{}, payload: make([]byte, c.payload)}
+		x := &explorer{cfg: c, kinds: kinds, seen: map[string]bool{}}
 		for more := true; more; more = x.next() {
 			if what := x.run(); what != "" {
 				return fmt.Sprintf("kinds %v, choices %v: %s", kinds, x.script, what), states + len(x.seen)
