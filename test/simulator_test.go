@@ -46,6 +46,7 @@ func (s *server) wantDelivery(t testing.TB, client, want string, within time.Dur
 }
 
 func TestSimulatedDevicesBehaveAsTheirProfilesSay(t *testing.T) {
+	t.Parallel() // waits for the slow and the flaky one
 	s := serve(t, "", t.TempDir())
 	if a := s.putSimulator(t, `{"count":6}`); a.code != 200 || a.Connected < 5 { // a flaky one may be away
 		t.Fatalf("answered %d with %d connected", a.code, a.Connected)
