@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,10 +33,10 @@ type Options struct {
 	Quick     bool          // smaller defaults: 3 rounds of 300 ms, 1,000 devices and at most 3,000, 100,000 listed and queued
 	Strict    bool          // a missed budget is an error
 
-	perProcess int                                    // connections; 0 = by the file limit
-	start      starter                                // of the processes under test; nil = startProcess
-	work       func(context.Context) (*worker, error) // starts a worker; nil = startWorker
-	outside    string                                 // the outside loader's binary; "" = wrk from PATH
+	perProcess int                                               // connections; 0 = by the file limit
+	start      starter                                           // of the processes under test; nil = startProcess
+	work       func(context.Context) (io.ReadWriteCloser, error) // starts a worker; nil = startWorker
+	outside    string                                            // the outside loader's binary; "" = wrk from PATH
 }
 
 // Bounds of the options.
@@ -125,17 +126,22 @@ func Run(ctx context.Context, o Options) error {
 	}
 	report := Report{Machine: o.machine(ctx)}
 	began := time.Now()
-	for i := range chosen {
-		fmt.Fprintf(o.Progress, "%s: %s\n", chosen[i].name, chosen[i].title)
-		s, err := chosen[i].take(ctx, &o)
+	for _, s := range chosen {
+		fmt.Fprintf(o.Progress, "%s: %s\n", s.Name, s.Title)
+		out, err := s.take(ctx, &o)
 		if err != nil {
 			return err
 		}
-		report.Scenarios = append(report.Scenarios, s)
-		report.Budgets = append(report.Budgets, chosen[i].judge(&s)...)
+		report.Scenarios = append(report.Scenarios, out)
+		report.Budgets = append(report.Budgets, s.judge(&out)...)
 	}
 	report.Took = time.Since(began).Seconds()
-	if err := report.write(o.Out, o.JSON); err != nil {
+	if o.JSON {
+		err = report.encode(o.Out)
+	} else {
+		_, err = io.WriteString(o.Out, report.page())
+	}
+	if err != nil {
 		return err
 	}
 	if o.Report != "" {
@@ -148,50 +154,66 @@ func Run(ctx context.Context, o Options) error {
 
 // run is one scenario or a part of it while it is measured: its options, and the
 // servers and files that it has made. The scenarios share nothing.
+//
+// As with testing.T, a method without an error as its result ends the scenario if it
+// fails. Only the goroutine of the scenario may call it.
 type run struct {
 	*Options
-	dir     string // of this run, below Options.Dir
-	dirs    int    // number of directories made
+	ctx     context.Context // of the whole program
+	dir     string          // of this run, below Options.Dir
+	dirs    int             // number of directories made
 	servers map[spec]*server
 	devices []*devices
 	closers []func() error // in the order of opening
 }
 
+// failure is what must panics with.
+type failure struct{ error }
+
+// must ends the scenario if there is an error.
+func (r *run) must(err error) {
+	if err != nil {
+		panic(failure{err})
+	}
+}
+
 // take measures the scenario. It returns only errors of ctx.
 func (s *scenario) take(ctx context.Context, o *Options) (Scenario, error) {
-	out := Scenario{Name: s.name, Title: s.title, State: s.state, Load: s.load, Values: make(map[string][]Figure)}
+	out := Scenario{heading: s.heading, Values: make(map[string][]Figure)}
 	dir, err := os.MkdirTemp(o.Dir, "longwire-bench-")
 	if err == nil {
-		err = within(ctx, &run{Options: o, dir: dir}, func(r *run) error { return s.measure.take(ctx, r, &out) })
-	}
-	if ctx.Err() != nil {
-		return out, ctx.Err()
+		err = within(&run{Options: o, ctx: ctx, dir: dir}, func(r *run) { s.measure(r, &out) })
 	}
 	if err != nil {
 		out.Failure = err.Error()
 	}
-	return out, nil
+	return out, ctx.Err()
 }
 
 // within calls do with r and then ends the servers and devices that do started. It
 // returns an error if a device was lost, because the measurement is then void.
-func within(ctx context.Context, r *run, do func(*run) error) (err error) {
+func within(r *run, do func(*run)) (err error) {
 	r.servers = make(map[spec]*server)
-	defer func() { err = errors.Join(err, r.close()) }()
-	if err := do(r); err != nil {
-		return err
-	}
-	for _, d := range r.devices {
-		if err := d.check(ctx); err != nil {
-			return err
+	defer func() {
+		failed := recover()
+		f, ok := failed.(failure)
+		if failed != nil && !ok {
+			panic(failed)
 		}
+		err = errors.Join(f.error, r.close())
+	}()
+	do(r)
+	for _, d := range r.devices {
+		r.must(d.check())
 	}
 	return nil
 }
 
 // part calls do with a new run below r. Its servers end when do returns.
-func (r *run) part(ctx context.Context, do func(*run) error) error {
-	return within(ctx, &run{Options: r.Options, dir: r.newDir("part")}, do)
+func (r *run) part(name string, do func(*run)) {
+	if err := within(&run{Options: r.Options, ctx: r.ctx, dir: r.newDir("part")}, do); err != nil {
+		r.must(fmt.Errorf("%s: %w", name, err))
+	}
 }
 
 // newDir returns the name of a directory that is not in use yet.
@@ -200,6 +222,12 @@ func (r *run) newDir(purpose string) string {
 	return filepath.Join(r.dir, fmt.Sprintf("%s-%d", purpose, r.dirs))
 }
 
+// pause waits for d.
+func (r *run) pause(d time.Duration) { r.must(pause(r.ctx, d)) }
+
+// lasting is the time of all rounds.
+func (r *run) lasting() time.Duration { return time.Duration(r.Rounds) * r.Duration }
+
 // onClose registers f for the end of the scenario. Functions run in reverse order.
 func (r *run) onClose(f func() error) { r.closers = append(r.closers, f) }
 
@@ -207,8 +235,8 @@ func (r *run) onClose(f func() error) { r.closers = append(r.closers, f) }
 // write.
 func (r *run) close() error {
 	var errs []error
-	for i := len(r.closers) - 1; i >= 0; i-- {
-		errs = append(errs, r.closers[i]())
+	for _, end := range slices.Backward(r.closers) {
+		errs = append(errs, end())
 	}
 	return errors.Join(append(errs, os.RemoveAll(r.dir))...)
 }

@@ -114,15 +114,10 @@ func saying(serve func(context.Context, io.Writer) error) (*target, error) {
 }
 
 // workHere is a worker in this process.
-func workHere(ctx context.Context) (*worker, error) {
-	in, orders := io.Pipe()
-	reports, out := io.Pipe()
-	ended := make(chan error, 1)
-	go func() { ended <- serveWorker(ctx, in, out) }() // ends with in
-	return &worker{orders: json.NewEncoder(orders), reports: json.NewDecoder(reports), stop: sync.OnceValue(func() error {
-		orders.Close()
-		return <-ended
-	})}, nil
+func workHere(ctx context.Context) (io.ReadWriteCloser, error) {
+	near, far := net.Pipe()
+	go func() { _ = serveWorker(ctx, far) }() // ends with the pipe
+	return near, nil
 }
 
 func stopOnce(stop func()) func() error {
@@ -143,7 +138,7 @@ func tiny(t *testing.T) Options {
 // aRun is a scenario under way.
 func aRun(t *testing.T) *run {
 	o := tiny(t)
-	r := &run{Options: &o, dir: t.TempDir(), servers: make(map[spec]*server)}
+	r := &run{Options: &o, ctx: t.Context(), dir: t.TempDir(), servers: make(map[spec]*server)}
 	t.Cleanup(func() { _ = r.close() })
 	return r
 }
@@ -159,10 +154,10 @@ func empty(t *testing.T, dir string) {
 // TestScenarios is a short run of each scenario. It asserts no times.
 func TestScenarios(t *testing.T) {
 	for _, s := range scenarios {
-		t.Run(s.name, func(t *testing.T) {
+		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
 			o := tiny(t)
-			o.Scenarios, o.Report = []string{s.name}, filepath.Join(t.TempDir(), "report")
+			o.Scenarios, o.Report = []string{s.Name}, filepath.Join(t.TempDir(), "report")
 			err := Run(t.Context(), o)
 			out := o.Out.(*bytes.Buffer)
 			if err != nil {
@@ -172,8 +167,8 @@ func TestScenarios(t *testing.T) {
 			if err := json.Unmarshal(out.Bytes(), &report); err != nil {
 				t.Fatal(err)
 			}
-			if len(report.Scenarios) != 1 || report.Scenarios[0].Name != s.name || len(report.Budgets) != len(s.budgets) {
-				t.Fatalf("scenarios are %+v, want %s", report.Scenarios, s.name)
+			if len(report.Scenarios) != 1 || report.Scenarios[0].Name != s.Name || len(report.Budgets) != len(s.budgets) {
+				t.Fatalf("scenarios are %+v, want %s", report.Scenarios, s.Name)
 			}
 			for _, row := range report.Budgets {
 				if row.Verdict == verdictNotMeasured {
@@ -288,19 +283,14 @@ func TestLostClientsSpoilTheMeasurement(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := tiny(t)
-	err = within(t.Context(), &run{Options: &o, dir: t.TempDir()}, func(r *run) error {
-		d, err := r.connect(t.Context(), &server{target: target}, join{Count: 3})
-		if err != nil {
-			return err
-		}
-		if err := d.check(t.Context()); err != nil {
-			t.Error(err)
-		}
+	err = within(&run{Options: &o, ctx: t.Context(), dir: t.TempDir()}, func(r *run) {
+		d := r.connect(target, Join{Count: 3})
+		r.must(d.check())
 		_ = target.stop()
-		return waitFor(t.Context(), time.Minute, "the loss", func() bool {
-			total, err := d.count(t.Context())
+		r.must(waitFor(t.Context(), time.Minute, "the loss", func() bool {
+			total, err := d.count()
 			return err == nil && total.Lost == 3
-		})
+		}))
 	})
 	if err == nil || !strings.Contains(err.Error(), "3 of 3") {
 		t.Errorf("three lost clients give %v", err)
@@ -313,10 +303,7 @@ func TestPushersStopAtAnotherStatus(t *testing.T) {
 		fmt.Fprint(w, "the disk is full")
 	}))
 	defer srv.Close()
-	l, err := aRun(t).newPushers(t.Context(), &target{http: srv.Listener.Addr().String(), pid: os.Getpid()}, load{callers: 2}, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := aRun(t).newPushers(&target{http: srv.Listener.Addr().String(), pid: os.Getpid()}, load{callers: 2}, 1)
 	if _, err := l.play(t.Context(), time.Minute); err == nil || !strings.Contains(err.Error(), "the disk is full") {
 		t.Errorf("error is %v, want the server's words", err)
 	}

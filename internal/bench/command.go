@@ -66,7 +66,9 @@ func parts(out io.Writer) []*cobra.Command {
 	sessions.Flags().IntVar(&host.clients, "clients", 1, "clients in it")
 	sessions.Flags().IntVar(&host.returns, "returns", 0, "clients that come back in a second")
 	worker := &cobra.Command{Use: workerName, Short: "Be clients of a server, by orders on standard input",
-		RunE: func(cmd *cobra.Command, _ []string) error { return serveWorker(cmd.Context(), cmd.InOrStdin(), out) }}
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serveWorker(cmd.Context(), duplex{cmd.InOrStdin(), out, os.Stdin.Close})
+		}}
 	all := []*cobra.Command{bare, sessions, worker}
 	for _, c := range all {
 		c.Hidden, c.Args = true, cobra.NoArgs

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,16 +38,6 @@ func (r role) String() string {
 	return [...]string{"nothing", "longwire", "longwire, TLS", "bare chi", "bare chi + fdatasync", "longwire without sockets"}[r]
 }
 
-// target is a process under test.
-type target struct {
-	tcp  string // address of the device port; "" if it has none
-	http string // address of the API
-	pid  int
-	role role
-	key  string       // API key; "" = none needed
-	stop func() error // ends it and waits; later calls do nothing
-}
-
 // process describes a process to be started.
 type process struct {
 	role        role
@@ -55,7 +47,6 @@ type process struct {
 	returns     int    // clients of a sessionServer that reconnect each second
 	patient     bool   // the gateway waits long for answers to heartbeats
 	hooks       bool   // webhooks may lead to loopback
-	untimed     bool   // the gateway keeps no timelines
 }
 
 // starter starts a process and returns when it serves. The process ends with ctx at
@@ -64,8 +55,7 @@ type starter func(ctx context.Context, p process) (*target, error)
 
 // Bounds of a process's life.
 const (
-	startTimeout  = time.Minute      // until it prints its addresses
-	fillTimeout   = 5 * time.Minute  // the same, if it first registers clients
+	startTimeout  = 5 * time.Minute  // until it prints its addresses; a sessionServer registers clients first
 	stopTimeout   = 15 * time.Second // from the request to stop to the kill
 	tailBytes     = 4 << 10          // kept of its standard error
 	roomForWarmUp = 10               // connections that are being closed while others come
@@ -77,42 +67,44 @@ func (o *Options) startProcess(ctx context.Context, p process) (*target, error) 
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	key, args, timeout := "", []string(nil), startTimeout
+	env := slices.DeleteFunc(os.Environ(), func(setting string) bool { return strings.HasPrefix(setting, "LONGWIRE_") }) // of another gateway
 	switch p.role {
 	case bareServer, bareSyncing:
-		args = []string{bareName, "--dir", p.dir}
+		return startProgram(ctx, program{path: binary, args: []string{bareName, "--dir", p.dir}, env: env}, startTimeout)
 	case sessionServer:
-		args = []string{sessionsName, "--dir", p.dir, "--clients", strconv.Itoa(p.clients), "--returns", strconv.Itoa(p.returns)}
-		timeout = fillTimeout
-	default:
-		if binary, err = o.gateway(binary); err != nil {
-			return nil, err
-		}
-		key = "lwk_bench_" + rand.Text()
-		if args, err = gatewayArgs(p); err != nil {
-			return nil, err
-		}
+		args := []string{sessionsName, "--dir", p.dir, "--clients", strconv.Itoa(p.clients), "--returns", strconv.Itoa(p.returns)}
+		return startProgram(ctx, program{path: binary, args: args, env: env}, startTimeout)
 	}
-	cmd := exec.Command(binary, args...)
-	cmd.Env = cleanEnv(os.Environ())
-	if key != "" {
-		cmd.Env = append(cmd.Env, "LONGWIRE_AUTH_API_KEYS="+key)
+	if binary, err = o.gateway(binary); err != nil {
+		return nil, err
 	}
-	return startCommand(ctx, cmd, key, timeout)
+	args, err := gatewayArgs(p)
+	if err != nil {
+		return nil, err
+	}
+	key := "lwk_bench_" + rand.Text()
+	t, err := startProgram(ctx, program{path: binary, args: args, env: append(env, "LONGWIRE_AUTH_API_KEYS="+key)}, startTimeout)
+	if err == nil {
+		t.key = key
+	}
+	return t, err
 }
 
 // gateway finds the binary of the gateway: the requested one, the one beside self,
 // or the one in PATH.
 func (o *Options) gateway(self string) (string, error) {
-	beside := filepath.Join(filepath.Dir(self), "longwire"+filepath.Ext(self))
-	for _, name := range []string{o.Longwire, beside, "longwire"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path, nil
-		} else if name != "" && name == o.Longwire {
-			return "", err
-		}
+	if o.Longwire != "" {
+		return exec.LookPath(o.Longwire)
 	}
-	return "", fmt.Errorf("there is no longwire at %s or in PATH; name it with --longwire", beside)
+	beside := filepath.Join(filepath.Dir(self), "longwire"+filepath.Ext(self))
+	if path, err := exec.LookPath(beside); err == nil {
+		return path, nil
+	}
+	path, err := exec.LookPath("longwire")
+	if err != nil {
+		return "", fmt.Errorf("there is no longwire at %s or in PATH; name it with --longwire", beside)
+	}
+	return path, nil
 }
 
 // gatewayArgs are the arguments of longwire serve: the defaults, except for
@@ -122,9 +114,6 @@ func gatewayArgs(p process) ([]string, error) {
 		"--http-access-log=false", "--log-level", "warn", "--drain-timeout", "1s"}
 	if p.connections > 0 {
 		args = append(args, "--tcp-max-connections", strconv.Itoa(p.connections+roomForWarmUp))
-	}
-	if p.untimed {
-		args = append(args, "--events-timeline=false")
 	}
 	if p.patient {
 		args = append(args, "--tcp-grace", "30s")
@@ -142,58 +131,32 @@ func gatewayArgs(p process) ([]string, error) {
 	return args, nil
 }
 
-// cleanEnv removes settings of longwire that belong to another gateway.
-func cleanEnv(env []string) []string {
-	var kept []string
-	for _, entry := range env {
-		if !strings.HasPrefix(entry, "LONGWIRE_") {
-			kept = append(kept, entry)
-		}
-	}
-	return kept
+// program is the command line of a process.
+type program struct {
+	path string
+	args []string
+	env  []string
 }
 
-// startCommand starts cmd and waits for its greeting until timeout.
-func startCommand(ctx context.Context, cmd *exec.Cmd, key string, timeout time.Duration) (*target, error) {
-	said, saying := io.Pipe()
-	complaints := &tail{}
-	cmd.Stdout, cmd.Stderr = saying, complaints
-	stop, err := launch(ctx, cmd, saying)
-	if err != nil {
-		return nil, err
-	}
-	t := &target{pid: cmd.Process.Pid, key: key, stop: stop}
-	greeted := make(chan error, 1)
-	go func() { // ends with the process, which closes the pipe
-		lines := bufio.NewReader(said)
-		greeted <- t.readGreeting(lines)
-		_, _ = io.Copy(io.Discard, lines)
-	}()
-	select {
-	case err = <-greeted:
-	case <-time.After(timeout):
-		err = fmt.Errorf("it printed no addresses within %s", timeout)
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	if err != nil {
-		err = errors.Join(err, stop())
-		if text := complaints.String(); text != "" {
-			err = fmt.Errorf("%w; its output: %s", err, text)
+// launch starts a program, which ends with ctx at the latest. stop asks it to end,
+// kills it if it does not, and waits; later calls do nothing. The output ends with the
+// process.
+//
+// The program is started on a thread that lives as long as the process: on Linux a
+// process gets a signal when the thread that started it dies.
+func (p program) launch(ctx context.Context, in io.Reader, out *io.PipeWriter, complaints io.Writer) (pid int, stop func() error, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	cmd := exec.CommandContext(ctx, p.path, p.args...)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = p.env, in, out, complaints
+	cmd.SysProcAttr, cmd.WaitDelay = dieWithParent(), stopTimeout
+	killed := false
+	cmd.Cancel = func() error {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil { // Windows has no such signal
+			return cmd.Process.Kill()
 		}
-		return nil, err
+		return nil
 	}
-	return t, nil
-}
-
-// launch starts cmd on its own thread, which lives as long as the process: on Linux
-// a process gets a signal when the thread that started it dies. stop ends it, at the latest
-// with ctx.
-func launch(ctx context.Context, cmd *exec.Cmd, output *io.PipeWriter) (stop func() error, err error) {
-	cmd.WaitDelay = stopTimeout
-	cmd.SysProcAttr = dieWithParent()
-	exited := make(chan struct{}) // closed when its output has been read, too
-	started := make(chan error)
+	started, ended := make(chan error), make(chan struct{})
 	go func() { // ends with the process
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		err := cmd.Start()
@@ -202,35 +165,73 @@ func launch(ctx context.Context, cmd *exec.Cmd, output *io.PipeWriter) (stop fun
 			return
 		}
 		_ = cmd.Wait() // its exit status has no meaning: it was stopped, or the caller notices its silence
-		output.Close()
-		close(exited)
+		killed = cmd.ProcessState.String() == "signal: killed"
+		out.Close()
+		close(ended)
 	}()
 	if err := <-started; err != nil {
-		return nil, err
+		cancel()
+		return 0, nil, err
 	}
-	stop = stopper(cmd, exited)
-	context.AfterFunc(ctx, func() { _ = stop() })
-	return stop, nil
+	return cmd.Process.Pid, sync.OnceValue(func() error {
+		cancel()
+		<-ended
+		if killed {
+			return fmt.Errorf("process %d was killed", cmd.Process.Pid)
+		}
+		return nil
+	}), nil
 }
 
-// stopper returns a function that asks the process to end, kills it if it does not,
-// and waits.
-func stopper(cmd *exec.Cmd, exited <-chan struct{}) func() error {
-	return sync.OnceValue(func() error {
-		if runtime.GOOS == "windows" { // has no such signal
-			_ = cmd.Process.Kill()
-		} else {
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-		}
-		select {
-		case <-exited:
-			return nil
-		case <-time.After(stopTimeout):
-		}
-		_ = cmd.Process.Kill()
-		<-exited
-		return fmt.Errorf("process %d did not stop within %s and was killed", cmd.Process.Pid, stopTimeout)
-	})
+// startProgram starts a server and waits for its greeting until timeout.
+func startProgram(ctx context.Context, p program, timeout time.Duration) (*target, error) {
+	said, saying := io.Pipe()
+	complaints := &tail{}
+	pid, stop, err := p.launch(ctx, nil, saying, complaints)
+	if err != nil {
+		return nil, err
+	}
+	t := &target{pid: pid, stop: stop}
+	greeted := make(chan error, 1)
+	go func() { // ends with the process, which closes the pipe
+		lines := bufio.NewReader(said)
+		greeted <- t.readGreeting(lines)
+		_, _ = io.Copy(io.Discard, lines)
+	}()
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it printed no addresses within %s", timeout))
+	defer cancel()
+	select {
+	case err = <-greeted:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		return t, nil
+	}
+	err = errors.Join(err, stop())
+	if len(complaints.end) > 0 {
+		err = fmt.Errorf("%w; its output: %s", err, bytes.TrimSpace(complaints.end))
+	}
+	return nil, err
+}
+
+// tail keeps the end of the text that is written to it.
+type tail struct{ end []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.end = append(t.end, p...)
+	t.end = t.end[max(0, len(t.end)-tailBytes):]
+	return len(p), nil
+}
+
+// target is a process under test.
+type target struct {
+	tcp  string // address of the device port; "" if it has none
+	http string // address of the API
+	pid  int
+	role role
+	key  string       // API key; "" = none needed
+	stop func() error // ends it and waits; later calls do nothing
 }
 
 // readGreeting reads the addresses from the output of a starting process. The API's
@@ -241,101 +242,65 @@ func (t *target) readGreeting(r *bufio.Reader) error {
 		if err != nil {
 			return errors.New("it ended before it printed its addresses")
 		}
-		if addr, ok := labelled(line, "devices"); ok {
-			t.tcp = addr
+		line = strings.TrimSpace(line)
+		if addr, ok := strings.CutPrefix(line, "devices "); ok {
+			t.tcp = strings.TrimSpace(addr)
 		}
-		if url, ok := labelled(line, "HTTP API"); ok {
-			t.http = strings.TrimPrefix(url, "http://")
+		if url, ok := strings.CutPrefix(line, "HTTP API "); ok {
+			t.http = strings.TrimPrefix(strings.TrimSpace(url), "http://")
 			return nil
 		}
 	}
 	return errors.New("its output is long, but has no addresses")
 }
 
-// labelled returns the word after label at the start of a line.
-func labelled(line, label string) (word string, ok bool) {
-	rest, ok := strings.CutPrefix(strings.TrimSpace(line), label+" ")
-	return strings.TrimSpace(rest), ok
-}
-
-// tail keeps the end of the text that is written to it.
-type tail struct {
-	mu  sync.Mutex
-	end []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.end = append(t.end, p...)
-	if over := len(t.end) - tailBytes; over > 0 {
-		t.end = append(t.end[:0], t.end[over:]...)
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.TrimSpace(string(t.end))
-}
-
 // callTimeout bounds one call that is not part of the load.
 const callTimeout = time.Minute
 
-// call sends one request and returns the answer's status and body, of which it
-// reads at most 64 MiB.
-func (t *target) call(ctx context.Context, method, path, contentType string, body []byte) (int, []byte, error) {
+// want sends one request and returns the answer's body, of which it reads at most
+// 64 MiB. Another status is an error.
+func (t *target) want(ctx context.Context, status int, method, path, contentType string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+t.http+path, strings.NewReader(string(body)))
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+t.http+path, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	if t.key != "" {
-		req.Header.Set("Authorization", "Bearer "+t.key)
-	}
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
-	}
+	req.Header.Set("Authorization", "Bearer "+t.key)
+	req.Header.Set("Content-Type", contentType)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	return resp.StatusCode, answer, err
-}
-
-// want is call with an expected status.
-func (t *target) want(ctx context.Context, status int, method, path, contentType string, body []byte) ([]byte, error) {
-	got, answer, err := t.call(ctx, method, path, contentType, body)
-	if err == nil && got != status {
-		err = fmt.Errorf("%s %s: status %d instead of %d: %.200s", method, path, got, status, answer)
+	if err == nil && resp.StatusCode != status {
+		err = fmt.Errorf("%s %s: status %d instead of %d: %.200s", method, path, resp.StatusCode, status, answer)
 	}
 	return answer, err
 }
 
-// get decodes the JSON of a resource.
-func (t *target) get(ctx context.Context, path string, into any) error {
-	body, err := t.want(ctx, 200, "GET", path, "", nil)
+// send sends JSON and decodes the answer's.
+func (t *target) send(ctx context.Context, status int, method, path, body string, into any) error {
+	answer, err := t.want(ctx, status, method, path, "application/json", []byte(body))
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
+	if err := json.Unmarshal(answer, into); err != nil {
+		return fmt.Errorf("read the answer to %s %s: %w: %.200s", method, path, err, answer)
 	}
 	return nil
+}
+
+// get decodes the JSON of a resource.
+func (t *target) get(ctx context.Context, path string, into any) error {
+	return t.send(ctx, 200, "GET", path, "", into)
 }
 
 // cpuDuring returns the CPU time that the process takes while do runs; 0 if that is
 // not known.
 func (t *target) cpuDuring(do func() error) (time.Duration, error) {
-	before, errBefore := processCPU(t.pid)
+	before := processCPU(t.pid)
 	err := do()
-	after, errAfter := processCPU(t.pid)
-	if errBefore != nil || errAfter != nil {
-		return 0, err
-	}
-	return after - before, err
+	return max(0, processCPU(t.pid)-before), err
 }

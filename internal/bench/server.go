@@ -2,8 +2,8 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"net/rpc"
 	"strings"
 	"time"
 )
@@ -15,22 +15,20 @@ type spec struct {
 	offline   amount // clients that are known and offline
 	queued    amount // messages for other clients, which are offline
 	patient   bool   // the gateway waits long for answers to heartbeats
-	hooks     bool   // webhooks may lead to this process
-	hook      hook   // that there is
-	untimed   bool   // the gateway keeps no timelines
+	hook      hook
 }
 
 // words describes the state of the clients.
 func (s spec) words(o *Options) string {
 	var parts []string
-	for _, p := range []struct {
-		n    amount
-		what string
-	}{{s.connected, "connected"}, {s.offline, "offline"}, {s.queued, "queued for others"}} {
-		if p.n != none {
-			parts = append(parts, thousands(o.number(p.n))+" "+p.what)
+	add := func(n amount, what string) {
+		if n != none {
+			parts = append(parts, thousands(o.number(n))+" "+what)
 		}
 	}
+	add(s.connected, "connected")
+	add(s.offline, "offline")
+	add(s.queued, "queued for others")
 	if s.hook != noHook {
 		parts = append(parts, s.hook.String())
 	}
@@ -40,86 +38,66 @@ func (s spec) words(o *Options) string {
 // server is a process under test with its devices.
 type server struct {
 	*target
-	devices *devices // nil = none
-	posted  *sink    // of the webhook that posts every ack; nil = none
+	hookPath string // of its webhook
+	posted   *sink  // of the webhook that posts every ack; nil = none
 }
 
 // server returns the scenario's server of this spec; the first call starts it.
-func (r *run) server(ctx context.Context, s spec) (*server, error) {
-	if have, ok := r.servers[s]; ok {
-		return have, nil
+func (r *run) server(s spec) *server {
+	if r.servers[s] == nil {
+		r.servers[s] = r.newServer(s)
 	}
-	srv, err := r.newServer(ctx, s)
-	if err == nil {
-		r.servers[s] = srv
-	}
-	return srv, err
+	return r.servers[s]
 }
 
 // newServer starts a server that ends with the scenario, brings its clients into
 // their state, and waits until it is quiet.
-func (r *run) newServer(ctx context.Context, s spec) (*server, error) {
-	p := process{role: s.role, patient: s.patient, hooks: s.hooks || s.hook != noHook, untimed: s.untimed, connections: r.number(s.connected)}
+func (r *run) newServer(s spec) *server {
+	p := process{role: s.role, patient: s.patient, hooks: s.hook != noHook, connections: r.number(s.connected)}
 	if s.queued != none {
 		p.dir = r.newDir("store")
-		if err := fillStore(ctx, p.dir, r.number(s.queued)); err != nil {
-			return nil, fmt.Errorf("fill a store: %w", err)
-		}
+		r.must(fillStore(r.ctx, p.dir, r.number(s.queued)))
 	}
-	srv, err := r.startServer(ctx, p)
-	if err != nil {
-		return nil, err
-	}
+	srv := &server{target: r.startServer(p)}
 	if n := r.number(s.offline); n > 0 && s.role == gatewayServer {
-		known, err := r.connect(ctx, srv, join{Count: n})
-		if err == nil {
-			err = errors.Join(known.drop(ctx), srv.waitForOnline(ctx, 0))
-		}
-		if err != nil {
-			return nil, err
-		}
+		r.must(r.connect(srv.target, Join{Count: n}).drop())
+		r.must(srv.waitForOnline(r.ctx, 0))
 	}
 	if n := r.number(s.connected); n > 0 {
-		if srv.devices, err = r.connect(ctx, srv, join{Count: n, TLS: s.role == gatewayTLS}); err != nil {
-			return nil, err
-		}
+		r.connect(srv.target, Join{Count: n})
 	}
-	if s.hook == noHook {
-		return srv, nil
+	if s.hook != noHook {
+		r.addHook(srv, s.hook)
 	}
-	end, err := r.newSink()
-	if err == nil {
-		_, err = srv.newHook(ctx, s.hook, end)
-	}
-	if s.hook == ackHook {
-		srv.posted = end
-	}
-	return srv, err
+	return srv
 }
 
-// startServer starts a process that ends with the scenario, a gateway on a new store if none
-// is named.
-func (r *run) startServer(ctx context.Context, p process) (*server, error) {
+// startServer starts a process that ends with the scenario, a gateway on a new store
+// if none is named.
+func (r *run) startServer(p process) *target {
 	if p.dir == "" && p.role != bareServer {
 		p.dir = r.newDir("store")
 	}
-	t, err := r.start(ctx, p)
+	t, err := r.start(r.ctx, p)
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", p.role, err)
+		r.must(fmt.Errorf("start %s: %w", p.role, err))
 	}
 	t.role = p.role
 	r.onClose(t.stop)
-	return &server{target: t}, nil
+	return t
 }
 
 // connect makes devices join a server until the scenario ends.
-func (r *run) connect(ctx context.Context, srv *server, j join) (*devices, error) {
-	d := &devices{each: r.perProcess, start: r.work}
+func (r *run) connect(t *target, j Join) *devices {
+	conn, err := r.work(r.ctx)
+	r.must(err)
+	d := &devices{worker: rpc.NewClient(conn)}
 	r.devices = append(r.devices, d)
-	r.onClose(d.close)
-	j.Addr = srv.tcp
-	_, err := d.join(ctx, j)
-	return d, err
+	r.onClose(d.worker.Close)
+	j.Addr = t.tcp
+	_, err = d.join(j)
+	r.must(err)
+	return d
 }
 
 // stats has the counters of a gateway that measurements wait for.
