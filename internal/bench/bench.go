@@ -39,30 +39,65 @@ type Options struct {
 	outside    string                                            // the outside loader's binary; "" = wrk from PATH
 }
 
-// Bounds of the options.
+// setting is a whole number among the options.
+type setting struct {
+	flag         string
+	value        *int
+	usual, quick int // defaults
+	most         int
+	help         string
+}
+
+func (o *Options) settings() []setting {
+	return []setting{
+		{"rounds", &o.Rounds, 5, 3, 20, "rounds in which the sides take turns"},
+		{"clients", &o.Clients, 5000, 1000, 1_000_000, "connected devices under load"},
+		{"most-clients", &o.Most, 18_000, 3000, 1_000_000, "devices of the largest count"},
+		{"listed", &o.Listed, 1_000_000, 100_000, 5_000_000, "clients without sockets in list and sessions"},
+		{"queued", &o.Queued, 1_000_000, 100_000, 10_000_000, "messages for offline clients in growth and restart"},
+	}
+}
+
+// Bounds of Options.Duration.
 const (
 	minDuration = 50 * time.Millisecond
 	maxDuration = time.Minute
-	maxClients  = 1_000_000
-	maxListed   = 5_000_000
-	maxQueued   = 10_000_000
-	maxRounds   = 20
 )
 
 // ErrMissed is returned with Options.Strict if a budget was missed.
 var ErrMissed = errors.New("a budget was missed")
 
+// withDefaults also checks the options.
 func (o Options) withDefaults() (Options, error) {
-	rounds, clients, most, many, d := 5, 5000, 18_000, 1_000_000, time.Second
-	if o.Quick {
-		rounds, clients, most, many, d = 3, 1000, 3000, 100_000, 300*time.Millisecond
-	}
 	o.perProcess = cmp.Or(o.perProcess, connectionsByFileLimit())
-	o.Rounds, o.Duration = cmp.Or(o.Rounds, rounds), cmp.Or(o.Duration, d)
-	o.Clients = cmp.Or(o.Clients, min(clients, o.perProcess))
-	o.Most = cmp.Or(o.Most, max(o.Clients, min(most, o.perProcess)))
-	o.Listed, o.Queued = cmp.Or(o.Listed, many), cmp.Or(o.Queued, many)
-	o.Seed, o.Dir = cmp.Or(o.Seed, 1), cmp.Or(o.Dir, os.TempDir())
+	for _, s := range o.settings() {
+		usual := s.usual
+		if o.Quick {
+			usual = s.quick
+		}
+		switch s.value {
+		case &o.Clients:
+			usual = min(usual, o.perProcess)
+		case &o.Most:
+			usual = max(o.Clients, min(usual, o.perProcess))
+		}
+		*s.value = cmp.Or(*s.value, usual)
+		if *s.value < 1 || *s.value > s.most {
+			return o, fmt.Errorf("--%s is from 1 to %s, not %d", s.flag, thousands(s.most), *s.value)
+		}
+	}
+	// Several processes share the load, but one gateway holds all connections.
+	if most := max(o.Clients, o.Most); most > o.perProcess {
+		return o, fmt.Errorf("%s clients are more than one gateway may hold with its limit of open files: %s here; raise it (ulimit -n) or take fewer",
+			thousands(most), thousands(o.perProcess))
+	}
+	if o.Duration == 0 && o.Quick {
+		o.Duration = 300 * time.Millisecond
+	}
+	o.Duration, o.Seed, o.Dir = cmp.Or(o.Duration, time.Second), cmp.Or(o.Seed, 1), cmp.Or(o.Dir, os.TempDir())
+	if o.Duration < minDuration || o.Duration > maxDuration {
+		return o, fmt.Errorf("a round takes from %s to %s, not %s", minDuration, maxDuration, o.Duration)
+	}
 	o.Out, o.Progress = cmp.Or(o.Out, io.Discard), cmp.Or(o.Progress, io.Discard)
 	if o.start == nil {
 		o.start = o.startProcess
@@ -70,30 +105,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.work == nil {
 		o.work = startWorker
 	}
-	return o, o.check()
-}
-
-func (o *Options) check() error {
-	if o.Duration < minDuration || o.Duration > maxDuration {
-		return fmt.Errorf("a round takes from %s to %s, not %s", minDuration, maxDuration, o.Duration)
-	}
-	for _, c := range []struct {
-		what      string
-		value, to int
-	}{
-		{"clients", o.Clients, maxClients}, {"clients of the largest count", o.Most, maxClients}, {"listed clients", o.Listed, maxListed},
-		{"queued messages", o.Queued, maxQueued}, {"rounds", o.Rounds, maxRounds},
-	} {
-		if c.value < 1 || c.value > c.to {
-			return fmt.Errorf("the number of %s is from 1 to %s, not %d", c.what, thousands(c.to), c.value)
-		}
-	}
-	// Several processes share the load, but one gateway holds all connections.
-	if most := max(o.Clients, o.Most); most > o.perProcess {
-		return fmt.Errorf("%s clients are more than one gateway may hold with its limit of open files: %s here; raise it (ulimit -n) or take fewer",
-			thousands(most), thousands(o.perProcess))
-	}
-	return nil
+	return o, nil
 }
 
 // amount is a number of clients or messages that the options determine.
@@ -155,26 +167,32 @@ func Run(ctx context.Context, o Options) error {
 // run is one scenario or a part of it while it is measured: its options, and the
 // servers and files that it has made. The scenarios share nothing.
 //
-// As with testing.T, a method without an error as its result ends the scenario if it
-// fails. Only the goroutine of the scenario may call it.
+// As with testing.T, a failure ends the scenario: see must and check. Only the
+// goroutine of the scenario may call them, and methods of a run that return no error.
 type run struct {
 	*Options
 	ctx     context.Context // of the whole program
 	dir     string          // of this run, below Options.Dir
 	dirs    int             // number of directories made
-	servers map[spec]*server
+	servers map[spec]*target
 	devices []*devices
 	closers []func() error // in the order of opening
 }
 
-// failure is what must panics with.
+// failure is what must and check panic with.
 type failure struct{ error }
 
-// must ends the scenario if there is an error.
-func (r *run) must(err error) {
+// check ends the scenario if there is an error.
+func check(err error) {
 	if err != nil {
 		panic(failure{err})
 	}
+}
+
+// must returns the result of a call whose error ends the scenario.
+func must[T any](result T, err error) T {
+	check(err)
+	return result
 }
 
 // take measures the scenario. It returns only errors of ctx.
@@ -193,7 +211,7 @@ func (s *scenario) take(ctx context.Context, o *Options) (Scenario, error) {
 // within calls do with r and then ends the servers and devices that do started. It
 // returns an error if a device was lost, because the measurement is then void.
 func within(r *run, do func(*run)) (err error) {
-	r.servers = make(map[spec]*server)
+	r.servers = make(map[spec]*target)
 	defer func() {
 		failed := recover()
 		f, ok := failed.(failure)
@@ -204,7 +222,7 @@ func within(r *run, do func(*run)) (err error) {
 	}()
 	do(r)
 	for _, d := range r.devices {
-		r.must(d.check())
+		check(d.check())
 	}
 	return nil
 }
@@ -212,7 +230,7 @@ func within(r *run, do func(*run)) (err error) {
 // part calls do with a new run below r. Its servers end when do returns.
 func (r *run) part(name string, do func(*run)) {
 	if err := within(&run{Options: r.Options, ctx: r.ctx, dir: r.newDir("part")}, do); err != nil {
-		r.must(fmt.Errorf("%s: %w", name, err))
+		check(fmt.Errorf("%s: %w", name, err))
 	}
 }
 
@@ -223,7 +241,7 @@ func (r *run) newDir(purpose string) string {
 }
 
 // pause waits for d.
-func (r *run) pause(d time.Duration) { r.must(pause(r.ctx, d)) }
+func (r *run) pause(d time.Duration) { check(pause(r.ctx, d)) }
 
 // lasting is the time of all rounds.
 func (r *run) lasting() time.Duration { return time.Duration(r.Rounds) * r.Duration }

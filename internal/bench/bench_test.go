@@ -138,7 +138,7 @@ func tiny(t *testing.T) Options {
 // aRun is a scenario under way.
 func aRun(t *testing.T) *run {
 	o := tiny(t)
-	r := &run{Options: &o, ctx: t.Context(), dir: t.TempDir(), servers: make(map[spec]*server)}
+	r := &run{Options: &o, ctx: t.Context(), dir: t.TempDir(), servers: make(map[spec]*target)}
 	t.Cleanup(func() { _ = r.close() })
 	return r
 }
@@ -251,9 +251,9 @@ func TestRunRefuses(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"a long measurement":  func(o *Options) { o.Duration = time.Hour },
 		"a short measurement": func(o *Options) { o.Duration = 1 },
-		"too many clients":    func(o *Options) { o.Clients = maxClients + 1 },
+		"too many clients":    func(o *Options) { o.Clients = 1_000_001 },
 		"a negative number":   func(o *Options) { o.Queued = -1 },
-		"too many rounds":     func(o *Options) { o.Rounds = maxRounds + 1 },
+		"too many rounds":     func(o *Options) { o.Rounds = 21 },
 		"an unknown name":     func(o *Options) { o.Scenarios = []string{"speed"} },
 	} {
 		o := tiny(t)
@@ -285,9 +285,9 @@ func TestLostClientsSpoilTheMeasurement(t *testing.T) {
 	o := tiny(t)
 	err = within(&run{Options: &o, ctx: t.Context(), dir: t.TempDir()}, func(r *run) {
 		d := r.connect(target, Join{Count: 3})
-		r.must(d.check())
+		check(d.check())
 		_ = target.stop()
-		r.must(waitFor(t.Context(), time.Minute, "the loss", func() bool {
+		check(waitFor(t.Context(), time.Minute, "the loss", func() bool {
 			total, err := d.count()
 			return err == nil && total.Lost == 3
 		}))

@@ -20,17 +20,13 @@ func measureBroadcasts(r *run, out *Scenario) {
 	for _, s := range []side{{spec: online, load: pushOnline}, {spec: bareLoop, load: pushOnline}} {
 		single, broadcast := r.open(s), r.open(side{spec: s.spec, load: load{what: broadcasts}})
 		if rate == 0 {
-			highest, err := single.play(r.ctx, r.Duration)
-			r.must(err)
+			highest := must(single.play(r.ctx, r.Duration))
 			rate = besideShare * highest.perSecond()
 			t.Of = fmt.Sprintf("single pushes, %.0f/s", rate)
 		}
-		alone, err := single.offer(r.ctx, rate, r.lasting())
-		r.must(err)
-		wave, err := broadcast.play(r.ctx, r.lasting())
-		r.must(err)
+		alone, wave := must(single.offer(r.ctx, rate, r.lasting())), must(broadcast.play(r.ctx, r.lasting()))
 		var during sample
-		r.must(while(r.ctx, func(ctx context.Context) error { _, err := broadcast.play(ctx, maxDuration); return err },
+		check(while(r.ctx, func(ctx context.Context) error { _, err := broadcast.play(ctx, maxDuration); return err },
 			func() (err error) { during, err = single.offer(r.ctx, rate, r.lasting()); return err }))
 		name, bare := s.label(r.Options), s.role == bareServer
 		all.add(name, wave.perSecond(), wave.cpuEach())

@@ -50,20 +50,16 @@ func (r *run) open(s side) *callers {
 	n, one := max(r.number(s.connected), r.number(s.offline)), caller(nil)
 	switch s.load.what {
 	case pushes:
-		c := r.newPushers(srv.target, s.load, max(1, n))
-		if srv.posted != nil {
-			c.posts = srv.waitForPosts
-		}
-		return c
+		return r.newPushers(srv, s.load, max(1, n))
 	case uplinks:
-		return r.newDevices(srv.target, s.load.callers, (*device).uplink)
+		return r.newDevices(srv, s.load.callers, (*device).uplink)
 	case lines:
 		body := r.bulkBody(s.load.lines, n)
 		one = func() (int, error) { return s.load.lines, srv.bulk(r.ctx, body, s.load.lines) }
 	case broadcasts:
 		one = func() (int, error) { return n, srv.broadcast(r.ctx, n) }
 	}
-	return &callers{target: srv.target, all: []caller{one}}
+	return &callers{target: srv, all: []caller{one}}
 }
 
 // newDevices are n registered devices that exchange a frame again and again.
@@ -71,8 +67,7 @@ func (r *run) newDevices(t *target, n int, exchange func(*device) error) *caller
 	c := &callers{target: t}
 	j := Join{Addr: t.tcp, Count: n}.withDefaults()
 	for i := range n {
-		d, err := j.admit(r.ctx, i)
-		r.must(err)
+		d := must(j.admit(r.ctx, i))
 		r.onClose(func() error { d.hangUp(); return nil })
 		c.all = append(c.all, func() (int, error) {
 			_ = d.SetDeadline(time.Now().Add(callTimeout))
@@ -117,15 +112,13 @@ func (t *target) broadcast(ctx context.Context, want int) error {
 func (r *run) openStore(l load) *callers {
 	payload, call := make([]byte, acceptBytes), caller(nil)
 	if l.what == appends {
-		floor, err := openAppendLog(r.newDir("floor"))
-		r.must(err)
+		floor := must(openAppendLog(r.newDir("floor")))
 		r.onClose(floor.close)
 		call = func() (int, error) { return 1, floor.append(payload) }
 	} else {
-		e, err := engine.Open(engine.Options{Dir: r.newDir("accept")})
-		r.must(err)
+		e := must(engine.Open(engine.Options{Dir: r.newDir("accept")}))
 		r.onClose(e.Close)
-		r.must(inParallel(fillers, acceptClients, func(i int) error { return registerOne(r.ctx, e, clientID(i)) }))
+		check(inParallel(fillers, acceptClients, func(i int) error { return registerOne(r.ctx, e, clientID(i)) }))
 		var next atomic.Int64
 		call = func() (int, error) {
 			return 1, acceptOne(r.ctx, e, clientID(int(next.Add(1)%acceptClients)), payload)
@@ -183,7 +176,7 @@ func (r *run) newPushers(t *target, l load, clients int) *callers {
 	for i := range l.callers {
 		p := &pusher{pushRequest: newPushRequest(t, l, clients), answers: bufio.NewReaderSize(nil, 2048), random: rand.New(rand.NewPCG(uint64(i), r.Seed))}
 		r.onClose(p.close)
-		r.must(p.dial())
+		check(p.dial())
 		c.all = append(c.all, p.call)
 	}
 	return c

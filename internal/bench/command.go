@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -35,16 +36,14 @@ A missed budget is shown and is no failure, unless --strict is given.`,
 		},
 	}
 	f := cmd.Flags()
+	for _, s := range o.settings() {
+		f.IntVar(s.value, s.flag, 0, fmt.Sprintf("%s (default %d)", s.help, s.usual))
+	}
 	f.StringSliceVar(&o.Scenarios, "scenario", nil, "measure only these: "+strings.Join(Names(), ", "))
 	f.BoolVar(&o.All, "all", false, "measure the scenarios without budgets too")
-	f.IntVar(&o.Rounds, "rounds", 0, "rounds in which the sides take turns (default 5)")
 	f.StringVar(&o.Report, "report", "", "write page, charts and JSON into this directory")
 	f.BoolVar(&o.JSON, "json", false, "print JSON instead of the page")
 	f.DurationVar(&o.Duration, "duration", 0, "load per side and round (default 1s)")
-	f.IntVar(&o.Clients, "clients", 0, "connected devices under load (default 5000)")
-	f.IntVar(&o.Most, "most-clients", 0, "devices of the largest count (default 18000)")
-	f.IntVar(&o.Listed, "listed", 0, "clients without sockets in list and sessions (default 1000000)")
-	f.IntVar(&o.Queued, "queued", 0, "messages for offline clients in growth and restart (default 1000000)")
 	f.Uint64Var(&o.Seed, "seed", 0, "of the random recipients (default 1)")
 	f.StringVar(&o.Dir, "dir", "", "where stores are made; on the disk to be measured (default "+os.TempDir()+")")
 	f.StringVar(&o.Longwire, "longwire", "", "binary of the gateway (default the one beside this program, then in PATH)")

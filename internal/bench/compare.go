@@ -159,7 +159,7 @@ func (r *run) takeTurns(d time.Duration, sides ...play) match {
 	for round := -1; round < r.Rounds; round++ {
 		for i, play := range sides {
 			s, err := play(r.ctx, d)
-			r.must(cmp.Or(err, r.ctx.Err()))
+			check(cmp.Or(err, r.ctx.Err()))
 			if round >= 0 { // the first one is the warm-up
 				m[i] = append(m[i], s)
 			}

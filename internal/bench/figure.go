@@ -26,16 +26,6 @@ func (f Figure) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, float64(f), 'g', 6, 64), nil
 }
 
-// UnmarshalJSON takes null for none.
-func (f *Figure) UnmarshalJSON(b []byte) error {
-	v, err := math.NaN(), error(nil)
-	if string(b) != "null" {
-		v, err = strconv.ParseFloat(string(b), 64)
-	}
-	*f = Figure(v)
-	return err
-}
-
 // spread is of the figures that are known.
 func spread(all []Figure) (median, least, most Figure) {
 	known := slices.DeleteFunc(slices.Sorted(slices.Values(all)), Figure.none)

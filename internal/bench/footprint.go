@@ -75,17 +75,16 @@ func (f footprint) grow(r *run, s footprintSide) []reading {
 	srv := r.startServer(process{role: s.role, connections: r.number(f.upTo)})
 	tls := s.role == gatewayTLS
 	d := r.connect(srv, Join{Count: min(warmUpClients, r.number(f.upTo)), TLS: tls})
-	r.must(d.ask())
-	r.must(d.drop())
+	check(d.ask())
+	check(d.drop())
 	readings := []reading{r.read(srv, 0)}
 	for _, step := range f.steps {
 		now := readings[len(readings)-1] // for a step that so few clients do not have
 		if n := max(1, int(math.Round(step*s.share*float64(r.number(f.upTo))))) - d.size; n > 0 {
 			start := time.Now()
-			cpu, err := srv.cpuDuring(func() error { _, err := d.join(Join{Addr: srv.tcp, First: d.size, Count: n, TLS: tls}); return err })
+			cpu := must(srv.cpuDuring(func() error { _, err := d.join(Join{Addr: srv.tcp, First: d.size, Count: n, TLS: tls}); return err }))
 			took := time.Since(start)
-			r.must(err)
-			r.must(d.ask())
+			check(d.ask())
 			now = r.read(srv, d.size)
 			now.rate, now.cpuEach = Figure(float64(n)/took.Seconds()), cpuEach(cpu, n)
 		}

@@ -34,7 +34,7 @@ func (w *watch) each(quiet *watch) Figure { return 1e4 * (w.percent() - quiet.pe
 // highest rate and at intervals as in practice.
 func measureHeartbeats(r *run, out *Scenario) {
 	srv, floor := r.server(spec{role: gatewayServer, patient: true}), r.server(bare)
-	beat := r.newDevices(floor.target, beatCallers, (*device).beat)
+	beat := r.newDevices(floor, beatCallers, (*device).beat)
 	quiet := r.watch(srv, r.Most, time.Hour)
 	t := Table{Of: thousands(r.Most) + " clients, heartbeat every", Columns: []Column{{"heartbeats", perSecond}, {"CPU, share of a core", percent},
 		{"CPU of a heartbeat", microseconds}, {"bare server, CPU of a heartbeat", microseconds}, {"cores of a million clients", number}}}
@@ -43,8 +43,7 @@ func measureHeartbeats(r *run, out *Scenario) {
 	cost := unknown // of a heartbeat at the highest rate: the fewer are due together, the more each pays for the wake-up
 	for _, interval := range []Figure{Figure(max(1, r.Most/r.Clients)), 10, 30, 60} {
 		w := r.watch(srv, max(1, int(math.Round(float64(r.Most)/float64(interval)))), fastest)
-		bare, err := beat.offer(r.ctx, max(1, w.rate()), r.Duration)
-		r.must(err)
+		bare := must(beat.offer(r.ctx, max(1, w.rate()), r.Duration))
 		if cost.none() {
 			cost = w.each(quiet)
 		}
@@ -60,20 +59,15 @@ func measureHeartbeats(r *run, out *Scenario) {
 
 // watch makes n clients join, lets the fastest interval pass, and measures for at
 // least one interval.
-func (r *run) watch(srv *server, n int, interval time.Duration) (w *watch) {
+func (r *run) watch(srv *target, n int, interval time.Duration) (w *watch) {
 	r.part(fmt.Sprintf("%d idle clients", n), func(r *run) {
-		d := r.connect(srv.target, Join{Count: n, Heartbeat: interval})
+		d := r.connect(srv, Join{Count: n, Heartbeat: interval})
 		r.pause(fastest)
-		before, err := d.count()
-		r.must(err)
-		start := time.Now()
-		cpu, err := srv.cpuDuring(func() error { return pause(r.ctx, max(r.lasting(), fastest)) })
-		r.must(err)
-		took := time.Since(start)
-		after, err := d.count()
-		r.must(err)
-		w = &watch{elapsed: took, cpu: cpu, beats: after.Beats - before.Beats}
+		before, start := must(d.count()), time.Now()
+		w = &watch{cpu: must(srv.cpuDuring(func() error { return pause(r.ctx, max(r.lasting(), fastest)) }))}
+		w.elapsed = time.Since(start)
+		w.beats = must(d.count()).Beats - before.Beats
 	})
-	r.must(srv.waitForOnline(r.ctx, 0))
+	check(srv.waitForOnline(r.ctx, 0))
 	return w
 }

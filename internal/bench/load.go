@@ -37,8 +37,7 @@ type caller func() (done int, err error)
 type callers struct {
 	target  *target // the process whose CPU time is counted; nil = none
 	all     []caller
-	deliver bool                        // a round also waits for the acks of its messages
-	posts   func(context.Context) error // and for this; nil = nothing
+	deliver bool // a round also waits for the acks of its messages, and for the posts of a webhook
 }
 
 // play makes each caller call for d, the next time as soon as it has its answer: a
@@ -73,15 +72,26 @@ func (c *callers) counted(ctx context.Context, do func() (sample, error)) (s sam
 			return err
 		}
 		start := time.Now()
-		err = c.target.waitForAcks(ctx, &before)
-		if err == nil && c.posts != nil {
-			err = c.posts(ctx)
-		}
+		err = c.target.settle(ctx, &before)
 		s.elapsed += time.Since(start)
 		return err
 	})
 	s.cpu = cpu
 	return s, err
+}
+
+// settle waits until the ack of each message accepted since before is stored and, if
+// a webhook posts acks, posted.
+func (t *target) settle(ctx context.Context, before *stats) error {
+	acked := 0
+	err := t.until(ctx, "the acks of all messages", func(now *stats) bool {
+		acked = now.Settled["acked"]
+		return acked-before.Settled["acked"] >= now.Accepted-before.Accepted
+	})
+	if err == nil && t.posted != nil {
+		err = t.posted.await(ctx, acked)
+	}
+	return err
 }
 
 // closedLoop makes every caller call until d has passed, and at least once; it

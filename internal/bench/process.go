@@ -232,6 +232,9 @@ type target struct {
 	role role
 	key  string       // API key; "" = none needed
 	stop func() error // ends it and waits; later calls do nothing
+
+	hookPath string // of its webhook; "" = it has none
+	posted   *sink  // of the webhook that posts every ack; nil = none
 }
 
 // readGreeting reads the addresses from the output of a starting process. The API's

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"flag"
 	"os"
@@ -139,21 +138,6 @@ func TestReportThatCannotBeWritten(t *testing.T) {
 	}
 	if err := r.save(file); err == nil {
 		t.Error("a report in a file is no error")
-	}
-}
-
-func TestJSONIsReadBack(t *testing.T) {
-	r := aReport()
-	var out bytes.Buffer
-	if err := r.encode(&out); err != nil {
-		t.Fatal(err)
-	}
-	var again Report
-	if err := json.Unmarshal(out.Bytes(), &again); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(r.page(), again.page()); diff != "" {
-		t.Errorf("the page of what was read back (-want +got):\n%s", diff)
 	}
 }
 

@@ -12,19 +12,19 @@ const valueReady = "ready"
 // one finds the store as fillStore left it, the later ones find it compacted.
 func measureRestart(r *run, out *Scenario) {
 	dir, began := r.newDir("restart"), time.Now()
-	r.must(fillStore(r.ctx, dir, r.Queued))
+	check(fillStore(r.ctx, dir, r.Queued))
 	out.Notes = append(out.Notes, fmt.Sprintf("The store was filled in %s and closed in good order.", seconds.text(Figure(time.Since(began).Seconds()))))
 	t := Table{Of: fmt.Sprintf("%s messages queued for %s clients, start", thousands(r.Queued), thousands(recipients(r.Queued))),
 		Columns: []Column{{"ready after", seconds}}}
 	for i := range r.Rounds {
 		start := time.Now()
 		gateway := r.startServer(process{role: gatewayServer, dir: dir})
-		r.must(waitFor(r.ctx, callTimeout, "a green /readyz", func() bool {
+		check(waitFor(r.ctx, callTimeout, "a green /readyz", func() bool {
 			_, err := gateway.want(r.ctx, 200, "GET", "/readyz", "", nil)
 			return err == nil
 		}))
 		took := Figure(time.Since(start).Seconds())
-		r.must(gateway.stop())
+		check(gateway.stop())
 		out.value(valueReady, took)
 		t.add(fmt.Sprint(i+1), took)
 	}

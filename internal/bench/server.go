@@ -35,15 +35,8 @@ func (s spec) words(o *Options) string {
 	return strings.Join(parts, ", ")
 }
 
-// server is a process under test with its devices.
-type server struct {
-	*target
-	hookPath string // of its webhook
-	posted   *sink  // of the webhook that posts every ack; nil = none
-}
-
 // server returns the scenario's server of this spec; the first call starts it.
-func (r *run) server(s spec) *server {
+func (r *run) server(s spec) *target {
 	if r.servers[s] == nil {
 		r.servers[s] = r.newServer(s)
 	}
@@ -52,19 +45,19 @@ func (r *run) server(s spec) *server {
 
 // newServer starts a server that ends with the scenario, brings its clients into
 // their state, and waits until it is quiet.
-func (r *run) newServer(s spec) *server {
+func (r *run) newServer(s spec) *target {
 	p := process{role: s.role, patient: s.patient, hooks: s.hook != noHook, connections: r.number(s.connected)}
 	if s.queued != none {
 		p.dir = r.newDir("store")
-		r.must(fillStore(r.ctx, p.dir, r.number(s.queued)))
+		check(fillStore(r.ctx, p.dir, r.number(s.queued)))
 	}
-	srv := &server{target: r.startServer(p)}
+	srv := r.startServer(p)
 	if n := r.number(s.offline); n > 0 && s.role == gatewayServer {
-		r.must(r.connect(srv.target, Join{Count: n}).drop())
-		r.must(srv.waitForOnline(r.ctx, 0))
+		check(r.connect(srv, Join{Count: n}).drop())
+		check(srv.waitForOnline(r.ctx, 0))
 	}
 	if n := r.number(s.connected); n > 0 {
-		r.connect(srv.target, Join{Count: n})
+		r.connect(srv, Join{Count: n})
 	}
 	if s.hook != noHook {
 		r.addHook(srv, s.hook)
@@ -80,7 +73,7 @@ func (r *run) startServer(p process) *target {
 	}
 	t, err := r.start(r.ctx, p)
 	if err != nil {
-		r.must(fmt.Errorf("start %s: %w", p.role, err))
+		check(fmt.Errorf("start %s: %w", p.role, err))
 	}
 	t.role = p.role
 	r.onClose(t.stop)
@@ -89,14 +82,11 @@ func (r *run) startServer(p process) *target {
 
 // connect makes devices join a server until the scenario ends.
 func (r *run) connect(t *target, j Join) *devices {
-	conn, err := r.work(r.ctx)
-	r.must(err)
-	d := &devices{worker: rpc.NewClient(conn)}
+	d := &devices{worker: rpc.NewClient(must(r.work(r.ctx)))}
 	r.devices = append(r.devices, d)
 	r.onClose(d.worker.Close)
 	j.Addr = t.tcp
-	_, err = d.join(j)
-	r.must(err)
+	must(d.join(j))
 	return d
 }
 
@@ -107,29 +97,17 @@ type stats struct {
 	Settled  map[string]int `json:"settled"`
 }
 
+// until waits for counters of a gateway.
+func (t *target) until(ctx context.Context, what string, done func(now *stats) bool) error {
+	return waitFor(ctx, callTimeout, what, func() bool {
+		var now stats
+		return t.get(ctx, "/v1/stats", &now) == nil && done(&now)
+	})
+}
+
 // waitForOnline waits until n clients are connected.
 func (t *target) waitForOnline(ctx context.Context, n int) error {
-	return waitFor(ctx, callTimeout, fmt.Sprintf("%d clients to be online", n), func() bool {
-		var now stats
-		return t.get(ctx, "/v1/stats", &now) == nil && now.Online == n
-	})
-}
-
-// waitForAcks waits until the ack of each message accepted since before is stored.
-func (t *target) waitForAcks(ctx context.Context, before *stats) error {
-	return waitFor(ctx, callTimeout, "the acks of all messages", func() bool {
-		var now stats
-		return t.get(ctx, "/v1/stats", &now) == nil && now.Settled["acked"]-before.Settled["acked"] >= now.Accepted-before.Accepted
-	})
-}
-
-// waitForPosts waits until the event of each stored ack is posted.
-func (s *server) waitForPosts(ctx context.Context) error {
-	var now stats
-	if err := s.get(ctx, "/v1/stats", &now); err != nil {
-		return err
-	}
-	return s.posted.await(ctx, now.Settled["acked"])
+	return t.until(ctx, fmt.Sprintf("%d clients to be online", n), func(now *stats) bool { return now.Online == n })
 }
 
 // waitFor calls done every 5 ms until it returns true, for at most limit.

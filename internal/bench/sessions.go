@@ -69,8 +69,7 @@ const (
 func measureSessions(r *run, out *Scenario) {
 	srv := r.startServer(process{role: sessionServer, clients: r.Listed, returns: returnsASecond})
 	single := r.newPushers(srv, load{callers: 64, mode: "online"}, staying(r.Listed))
-	highest, err := single.play(r.ctx, r.Duration)
-	r.must(err)
+	highest := must(single.play(r.ctx, r.Duration))
 	rate := besideShare * highest.perSecond()
 	all := []struct {
 		name string
@@ -81,14 +80,13 @@ func measureSessions(r *run, out *Scenario) {
 		{"push, durable", durableShare * rate, r.newPushers(srv, load{callers: 64, wait: true}, staying(r.Listed))},
 		{"page of the list", pagesPerSecond, srv.lister(r.ctx, "")},
 	}
-	r.must(srv.collect(r.ctx)) // the garbage of so many registrations
-	cpu, err := srv.cpuDuring(func() (err error) {
+	check(srv.collect(r.ctx)) // the garbage of so many registrations
+	cpu := must(srv.cpuDuring(func() (err error) {
 		for i := 0; i < aloneCollection && err == nil; i++ {
 			err = srv.collect(r.ctx)
 		}
 		return err
-	})
-	r.must(err)
+	}))
 	pauses := Table{Of: "collections", Columns: []Column{{"so many", count}, {"pause p50", microseconds}, {"p99", microseconds}, {"longest", microseconds}, {"CPU of the process", percent}}}
 	calls := Table{Of: "collections, and calls", Columns: append([]Column{{"offered", perSecond}}, quantiles()...)}
 	chart := percentileChart(out.Name, fmt.Sprintf("Latency of single pushes beside %s sessions, as collections come", thousands(r.Listed)))
@@ -102,18 +100,17 @@ func measureSessions(r *run, out *Scenario) {
 		return err
 	}}} {
 		var before, after residents
-		r.must(srv.get(r.ctx, residentsPath, &before))
+		check(srv.get(r.ctx, residentsPath, &before))
 		seen, start := make([]sample, len(all)), time.Now()
-		cpuOfAll, err := srv.cpuDuring(func() error {
+		cpuOfAll := must(srv.cpuDuring(func() error {
 			return while(r.ctx, phase.background, func() error {
 				return together(len(all), func(i int) (err error) {
 					seen[i], err = all[i].offer(r.ctx, all[i].rate, r.lasting())
 					return err
 				})
 			})
-		})
-		r.must(err)
-		r.must(srv.get(r.ctx, residentsPath, &after))
+		}))
+		check(srv.get(r.ctx, residentsPath, &after))
 		took := time.Since(start).Seconds()
 		p := after.pauses(&before)
 		pauses.add(phase.name, Figure(after.Cycles-before.Cycles), 1e3*p.ms(0.5), 1e3*p.ms(0.99), 1e3*p.ms(1), Figure(100*cpuOfAll.Seconds()/took))

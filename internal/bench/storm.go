@@ -61,12 +61,10 @@ func (s *storms) at(r *run, role role) {
 	r.connect(srv, Join{Count: staying})
 	lost := r.connect(srv, Join{First: staying, Count: s.lost})
 	c := r.newPushers(srv, load{what: pushes, callers: 32, mode: "online"}, staying)
-	before, err := c.offer(r.ctx, stormPushes, r.lasting())
-	r.must(err)
-	s.quiet = before.latency
+	s.quiet = must(c.offer(r.ctx, stormPushes, r.lasting())).latency
 	for range min(r.Rounds, mostStorms) {
 		var during sample
-		r.must(while(r.ctx, func(ctx context.Context) (err error) {
+		check(while(r.ctx, func(ctx context.Context) (err error) {
 			during, err = c.offer(ctx, stormPushes, longestStorm)
 			return err
 		}, func() error {

@@ -87,9 +87,8 @@ func (s *sink) await(ctx context.Context, n int) error {
 }
 
 // addHook makes a webhook on a server, to a sink that ends with the scenario.
-func (r *run) addHook(srv *server, h hook) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	r.must(err)
+func (r *run) addHook(srv *target, h hook) {
+	ln := must(net.Listen("tcp", "127.0.0.1:0"))
 	end := &sink{url: "http://" + ln.Addr().String()}
 	ctx, cancel := context.WithCancel(r.ctx)
 	ended := make(chan error, 1)
@@ -103,7 +102,7 @@ func (r *run) addHook(srv *server, h hook) {
 		client = `,"client":"nobody"`
 	}
 	var made struct{ ID string }
-	r.must(srv.send(r.ctx, 201, "POST", "/v1/webhooks",
+	check(srv.send(r.ctx, 201, "POST", "/v1/webhooks",
 		fmt.Sprintf(`{"url":"%s","types":["message.acked"],"concurrency":%d%s}`, end.url, hookCallers, client), &made))
 	srv.hookPath = "/v1/webhooks/" + made.ID
 	if h == ackHook {
@@ -132,8 +131,7 @@ func measureWebhook(r *run, out *Scenario) {
 
 	c := r.open(s)
 	srv.posted.takeAges()
-	_, err := c.offer(r.ctx, hookRate, r.lasting()) // until the last event has come
-	r.must(err)
+	must(c.offer(r.ctx, hookRate, r.lasting())) // until the last event has come
 	ages := srv.posted.takeAges()
 	t := Table{Of: fmt.Sprintf("age of an event when it comes, %d pushes a second", hookRate), Columns: quantiles()}
 	t.add(s.label(r.Options), ages.quantiles()...)
@@ -143,7 +141,7 @@ func measureWebhook(r *run, out *Scenario) {
 
 // backlog has a paused webhook fall behind by n events, and measures how long it takes
 // to post them.
-func (r *run) backlog(ctx context.Context, srv *server, n int) (s sample, err error) {
+func (r *run) backlog(ctx context.Context, srv *target, n int) (s sample, err error) {
 	set := func(state string) error {
 		return srv.send(ctx, 200, "PATCH", srv.hookPath, fmt.Sprintf(`{"state":"%s"}`, state), new(any))
 	}
@@ -161,9 +159,9 @@ func (r *run) backlog(ctx context.Context, srv *server, n int) (s sample, err er
 }
 
 // timed is a round of n events that do posts.
-func (s *server) timed(n int, do func() error) (out sample, err error) {
+func (t *target) timed(n int, do func() error) (out sample, err error) {
 	start := time.Now()
-	out.cpu, err = s.cpuDuring(do)
+	out.cpu, err = t.cpuDuring(do)
 	out.done, out.elapsed = n, time.Since(start)
 	return out, err
 }

@@ -38,10 +38,10 @@ func (r *run) findWrk() string {
 // wrkSide plays the pushes of a side with wrk instead of this process. wrk measures
 // whole seconds.
 func (r *run) wrkSide(wrk string, s side, c *callers) play {
-	r.must(os.MkdirAll(r.dir, 0o700))
+	check(os.MkdirAll(r.dir, 0o700))
 	p := newPushRequest(c.target, s.load, max(1, r.number(s.connected)))
 	script := r.newDir("wrk") + ".lua"
-	r.must(os.WriteFile(script, fmt.Appendf(nil, wrkScript, p.rest, p.clients, r.Seed, requestStart), 0o600))
+	check(os.WriteFile(script, fmt.Appendf(nil, wrkScript, p.rest, p.clients, r.Seed, requestStart), 0o600))
 	callers := strconv.Itoa(s.load.callers)
 	return func(ctx context.Context, d time.Duration) (sample, error) {
 		return c.counted(ctx, func() (sample, error) {
