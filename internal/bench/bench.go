@@ -100,7 +100,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.Out, o.Progress = cmp.Or(o.Out, io.Discard), cmp.Or(o.Progress, io.Discard)
 	if o.start == nil {
-		o.start = o.startProcess
+		o.start = startProcess
 	}
 	if o.work == nil {
 		o.work = startWorker
@@ -119,10 +119,11 @@ const (
 	most           // Options.Most
 	tenth          // of Options.Queued
 	queue          // Options.Queued
+	listed         // Options.Listed
 )
 
 func (o *Options) number(a amount) int {
-	return [...]int{none: 0, few: min(100, o.Clients), known: 1000, clients: o.Clients, most: o.Most, tenth: max(1, o.Queued/10), queue: o.Queued}[a]
+	return [...]int{none: 0, few: min(100, o.Clients), known: 1000, clients: o.Clients, most: o.Most, tenth: max(1, o.Queued/10), queue: o.Queued, listed: o.Listed}[a]
 }
 
 // Run measures, prints and writes the report. It ends when the measurements are

@@ -33,14 +33,14 @@ import (
 )
 
 // startHere is a starter whose processes are all this one.
-func startHere(_ context.Context, p process) (*target, error) {
-	switch p.role {
+func startHere(_ context.Context, o *Options, s spec, dir string) (*target, error) {
+	switch s.role {
 	case bareServer, bareSyncing:
-		return saying(func(ctx context.Context, out io.Writer) error { return serveBare(ctx, out, p.dir) })
+		return saying(func(ctx context.Context, out io.Writer) error { return serveBare(ctx, out, dir) })
 	case sessionServer:
-		return saying((&sessionHost{dir: p.dir, clients: p.clients, returns: p.returns}).serve)
+		return saying((&sessionHost{dir: dir, clients: o.number(s.connected), returning: s.returning}).serve)
 	}
-	store, err := engine.Open(engine.Options{Dir: p.dir})
+	store, err := engine.Open(engine.Options{Dir: dir})
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +49,8 @@ func startHere(_ context.Context, p process) (*target, error) {
 	g := gateway.New(gateway.Config{Store: store, NewID: func() [16]byte { return uuid.Must(uuid.NewV7()) }})
 	g.Start()
 	cfg := tcpserver.Config{Addr: "127.0.0.1:0", Gateway: g, Wheel: w, Protocol: protocol.Config{}}
-	if p.role == gatewayTLS {
-		if cfg.TLS, err = tlsHere(p.dir); err != nil {
+	if s.role == gatewayTLS {
+		if cfg.TLS, err = tlsHere(dir); err != nil {
 			return nil, err
 		}
 		cfg.TLSRequired = true
@@ -63,7 +63,7 @@ func startHere(_ context.Context, p process) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	hooks, err := webhook.New(webhook.Config{Gateway: g, Lookup: feed.NewLookup(g), Encode: api.EventEncoder(g, ""), AllowLoopback: func() bool { return p.hooks }})
+	hooks, err := webhook.New(webhook.Config{Gateway: g, Lookup: feed.NewLookup(g), Encode: api.EventEncoder(g, ""), AllowLoopback: func() bool { return s.hook != noHook }})
 	if err != nil {
 		return nil, err
 	}
@@ -85,11 +85,11 @@ func startHere(_ context.Context, p process) (*target, error) {
 
 // tlsHere has a certificate of the run's own.
 func tlsHere(dir string) (*tls.Config, error) {
-	certFile, keyFile, err := selfSigned(dir + "-tls")
-	if err != nil {
+	pair := dir + ".pem"
+	if err := selfSigned(pair); err != nil {
 		return nil, err
 	}
-	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	cert, err := tls.LoadX509KeyPair(pair, pair)
 	return &tls.Config{Certificates: []tls.Certificate{cert}}, err
 }
 
@@ -267,7 +267,7 @@ func TestRunRefuses(t *testing.T) {
 func TestFailedMeasurementIsTold(t *testing.T) {
 	o := tiny(t)
 	o.JSON, o.Scenarios = false, []string{"list"}
-	o.start = func(context.Context, process) (*target, error) { return nil, errors.New("no ports") }
+	o.start = func(context.Context, *Options, spec, string) (*target, error) { return nil, errors.New("no ports") }
 	if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "list") {
 		t.Errorf("error is %v, want one that names list", err)
 	}
@@ -278,7 +278,7 @@ func TestFailedMeasurementIsTold(t *testing.T) {
 }
 
 func TestLostClientsSpoilTheMeasurement(t *testing.T) {
-	target, err := startHere(t.Context(), process{role: gatewayServer, dir: t.TempDir()})
+	target, err := startHere(t.Context(), nil, spec{role: gatewayServer}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func parts(out io.Writer) []*cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return host.serve(cmd.Context(), out) }}
 	sessions.Flags().StringVar(&host.dir, "dir", "", "directory of the store")
 	sessions.Flags().IntVar(&host.clients, "clients", 1, "clients in it")
-	sessions.Flags().IntVar(&host.returns, "returns", 0, "clients that come back in a second")
+	sessions.Flags().BoolVar(&host.returning, "returning", false, "some clients come back now and then")
 	worker := &cobra.Command{Use: workerName, Short: "Be clients of a server, by orders on standard input",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serveWorker(cmd.Context(), duplex{cmd.InOrStdin(), out, os.Stdin.Close})

@@ -16,7 +16,7 @@ type side struct {
 
 // label names a side by its server and the state of its clients.
 func (s side) label(o *Options) string {
-	name := cmp.Or(s.name, s.role.String())
+	name := cmp.Or(s.name, string(s.role))
 	if state := s.words(o); state != "" {
 		name += ", " + state
 	}

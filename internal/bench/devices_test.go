@@ -20,7 +20,7 @@ func workerProcess(t *testing.T) *devices {
 }
 
 func TestDevicesInAProcess(t *testing.T) {
-	server, err := startHere(t.Context(), process{role: gatewayServer, dir: t.TempDir()})
+	server, err := startHere(t.Context(), nil, spec{role: gatewayServer}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

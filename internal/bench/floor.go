@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -36,6 +38,8 @@ type floor struct {
 
 	mu    sync.Mutex
 	conns map[*wire]struct{} // of devices
+	row   []*wire            // conns in some order; nil = conns has changed
+	next  int                // index into row
 
 	delivering sync.Mutex // one delivery at a time
 	current    atomic.Pointer[delivery]
@@ -122,7 +126,7 @@ func (f *floor) push(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(bareAnswer)
 }
 
-// bulk writes a frame for each line to another device, waits for the acks, and
+// bulk writes a frame for each line to the next device, waits for the acks, and
 // answers each line.
 func (f *floor) bulk(w http.ResponseWriter, r *http.Request) {
 	var lines [][]byte
@@ -157,8 +161,7 @@ func (f *floor) broadcast(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `{"counts":{"acked":%d}}`, n)
 }
 
-// deliver writes n payloads to different devices, as far as there are so many, and
-// waits for as many acks.
+// deliver writes n payloads to devices in turn and waits for as many acks.
 func (f *floor) deliver(ctx context.Context, n int, payload func(int) []byte) error {
 	f.delivering.Lock()
 	defer f.delivering.Unlock()
@@ -187,18 +190,17 @@ func (f *floor) deliver(ctx context.Context, n int, payload func(int) []byte) er
 	}
 }
 
-// take returns n connections, each of them as often as the others; none if there are
-// no connections.
-func (f *floor) take(n int) (taken []*wire) {
+// take returns the next n connections in turn; none if there are no connections.
+func (f *floor) take(n int) []*wire {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for len(f.conns) > 0 && len(taken) < n {
-		for conn := range f.conns {
-			if len(taken) == n {
-				break
-			}
-			taken = append(taken, conn)
-		}
+	if f.row == nil {
+		f.row = slices.Collect(maps.Keys(f.conns))
+	}
+	taken := make([]*wire, 0, n)
+	for len(f.row) > 0 && len(taken) < n {
+		f.next = (f.next + 1) % len(f.row)
+		taken = append(taken, f.row[f.next])
 	}
 	return taken
 }
@@ -228,14 +230,18 @@ func (f *floor) serveDevices(ln net.Listener) {
 // serveDevice answers frames. It holds one small buffer for each connection.
 func (f *floor) serveDevice(conn net.Conn) {
 	w := &wire{Conn: conn, in: make([]byte, 0, 512)} // more than any frame of this program
-	f.mu.Lock()
-	f.conns[w] = struct{}{}
-	f.mu.Unlock()
+	f.change(func() { f.conns[w] = struct{}{} })
 	_ = w.each(func(got frame) error { return f.answer(w, got) })
-	f.mu.Lock()
-	delete(f.conns, w)
-	f.mu.Unlock()
+	f.change(func() { delete(f.conns, w) })
 	conn.Close()
+}
+
+// change changes the connections.
+func (f *floor) change(do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do()
+	f.row = nil
 }
 
 func (f *floor) answer(w *wire, got frame) (err error) {

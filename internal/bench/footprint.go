@@ -53,7 +53,7 @@ func (f footprint) take(r *run, out *Scenario) {
 	last := make(map[string][]reading)
 	for range f.repeat {
 		for _, s := range f.sides {
-			r.part(s.role.String(), func(r *run) { last[s.value] = f.grow(r, s) })
+			r.part(string(s.role), func(r *run) { last[s.value] = f.grow(r, s) })
 			base, end := last[s.value][0], last[s.value][len(f.steps)]
 			if base.rss > 0 {
 				out.value(s.value, each(base, end))
@@ -72,7 +72,7 @@ func each(base, end reading) Figure { return Figure(end.rss-base.rss) / Figure(e
 // grow starts a process and connects clients step by step. The first reading is
 // without clients.
 func (f footprint) grow(r *run, s footprintSide) []reading {
-	srv := r.startServer(process{role: s.role, connections: r.number(f.upTo)})
+	srv := r.server(spec{role: s.role, room: f.upTo})
 	tls := s.role == gatewayTLS
 	d := r.connect(srv, Join{Count: min(warmUpClients, r.number(f.upTo)), TLS: tls})
 	check(d.ask())
@@ -121,9 +121,9 @@ func (f footprint) tables(out *Scenario, last map[string][]reading) {
 	chart := Chart{Name: out.Name, Title: out.Title, X: Axis{Label: "connected devices, idle"}, Y: Axis{Label: "resident memory of the process, MiB"}}
 	for _, s := range f.sides {
 		readings := last[s.value]
-		t := Table{Of: s.role.String() + ", clients",
+		t := Table{Of: string(s.role) + ", clients",
 			Columns: []Column{{"registrations", perSecond}, {"CPU each", microseconds}, {"RSS", mebibytes}, {"memory each", bytesEach}}}
-		line := Series{Name: s.role.String(), Bare: s.role == bareServer}
+		line := Series{Name: string(s.role), Bare: s.role == bareServer}
 		for i, now := range readings {
 			line.add(Figure(now.clients), mib(now.rss))
 			if i > 0 {

@@ -22,36 +22,21 @@ import (
 	"time"
 )
 
-// role is the kind of a process under test.
-type role uint8
+// role is the kind of a process under test. Its text is the server's name in a report.
+type role string
 
 const (
-	noServer      role = iota // the load is in this process
-	gatewayServer             // longwire serve
-	gatewayTLS                // the same; its device port speaks TLS only
-	bareServer                // chi handlers and echoing connections; it keeps nothing
-	bareSyncing               // the same, but appends and syncs each body
-	sessionServer             // a gateway with clients that have no connections
+	noServer      role = "" // the load is in this process
+	gatewayServer role = "longwire"
+	gatewayTLS    role = "longwire, TLS"            // its device port speaks TLS only
+	bareServer    role = "bare chi"                 // chi handlers and echoing connections; it keeps nothing
+	bareSyncing   role = "bare chi + fdatasync"     // the same, but appends and syncs each body
+	sessionServer role = "longwire without sockets" // a gateway with clients that have no connections
 )
 
-func (r role) String() string {
-	return [...]string{"nothing", "longwire", "longwire, TLS", "bare chi", "bare chi + fdatasync", "longwire without sockets"}[r]
-}
-
-// process describes a process to be started.
-type process struct {
-	role        role
-	dir         string // of its store; "" = it keeps nothing
-	connections int    // bound of devices for the gateway; 0 = its default
-	clients     int    // of a sessionServer
-	returns     int    // clients of a sessionServer that reconnect each second
-	patient     bool   // the gateway waits long for answers to heartbeats
-	hooks       bool   // webhooks may lead to loopback
-}
-
-// starter starts a process and returns when it serves. The process ends with ctx at
-// the latest.
-type starter func(ctx context.Context, p process) (*target, error)
+// starter starts a process with its store in dir and returns when it serves. The
+// process ends with ctx at the latest.
+type starter func(ctx context.Context, o *Options, s spec, dir string) (*target, error)
 
 // Bounds of a process's life.
 const (
@@ -62,28 +47,30 @@ const (
 )
 
 // startProcess runs longwire, or this binary as a hidden subcommand.
-func (o *Options) startProcess(ctx context.Context, p process) (*target, error) {
+func startProcess(ctx context.Context, o *Options, s spec, dir string) (*target, error) {
 	binary, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
 	env := slices.DeleteFunc(os.Environ(), func(setting string) bool { return strings.HasPrefix(setting, "LONGWIRE_") }) // of another gateway
-	switch p.role {
+	var args []string
+	key := ""
+	switch s.role {
 	case bareServer, bareSyncing:
-		return startProgram(ctx, program{path: binary, args: []string{bareName, "--dir", p.dir}, env: env}, startTimeout)
+		args = []string{bareName, "--dir", dir}
 	case sessionServer:
-		args := []string{sessionsName, "--dir", p.dir, "--clients", strconv.Itoa(p.clients), "--returns", strconv.Itoa(p.returns)}
-		return startProgram(ctx, program{path: binary, args: args, env: env}, startTimeout)
+		args = []string{sessionsName, "--dir", dir, "--clients", strconv.Itoa(o.number(s.connected)), "--returning=" + strconv.FormatBool(s.returning)}
+	default:
+		if binary, err = o.gateway(binary); err == nil {
+			args, err = o.gatewayArgs(s, dir)
+		}
+		key = "lwk_bench_" + rand.Text()
+		env = append(env, "LONGWIRE_AUTH_API_KEYS="+key)
 	}
-	if binary, err = o.gateway(binary); err != nil {
-		return nil, err
-	}
-	args, err := gatewayArgs(p)
 	if err != nil {
 		return nil, err
 	}
-	key := "lwk_bench_" + rand.Text()
-	t, err := startProgram(ctx, program{path: binary, args: args, env: append(env, "LONGWIRE_AUTH_API_KEYS="+key)}, startTimeout)
+	t, err := startProgram(ctx, program{binary, args, env}, startTimeout)
 	if err == nil {
 		t.key = key
 	}
@@ -109,24 +96,24 @@ func (o *Options) gateway(self string) (string, error) {
 
 // gatewayArgs are the arguments of longwire serve: the defaults, except for
 // addresses, logs and the bounds that the measurement reaches.
-func gatewayArgs(p process) ([]string, error) {
-	args := []string{"serve", "--tcp-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data-dir", p.dir,
+func (o *Options) gatewayArgs(s spec, dir string) ([]string, error) {
+	args := []string{"serve", "--tcp-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data-dir", dir,
 		"--http-access-log=false", "--log-level", "warn", "--drain-timeout", "1s"}
-	if p.connections > 0 {
-		args = append(args, "--tcp-max-connections", strconv.Itoa(p.connections+roomForWarmUp))
+	if n := max(o.number(s.connected), o.number(s.room)); n > 0 {
+		args = append(args, "--tcp-max-connections", strconv.Itoa(n+roomForWarmUp))
 	}
-	if p.patient {
+	if s.patient {
 		args = append(args, "--tcp-grace", "30s")
 	}
-	if p.hooks {
+	if s.hook != noHook {
 		args = append(args, "--webhooks-allow-networks", "127.0.0.0/8")
 	}
-	if p.role == gatewayTLS {
-		cert, key, err := selfSigned(p.dir + "-tls")
-		if err != nil {
+	if s.role == gatewayTLS {
+		pair := dir + ".pem"
+		if err := selfSigned(pair); err != nil {
 			return nil, err
 		}
-		args = append(args, "--tcp-tls", "required", "--tcp-tls-cert-file", cert, "--tcp-tls-key-file", key)
+		args = append(args, "--tcp-tls", "required", "--tcp-tls-cert-file", pair, "--tcp-tls-key-file", pair)
 	}
 	return args, nil
 }

@@ -18,7 +18,7 @@ func measureRestart(r *run, out *Scenario) {
 		Columns: []Column{{"ready after", seconds}}}
 	for i := range r.Rounds {
 		start := time.Now()
-		gateway := r.startServer(process{role: gatewayServer, dir: dir})
+		gateway := r.startServer(spec{role: gatewayServer}, dir)
 		check(waitFor(r.ctx, callTimeout, "a green /readyz", func() bool {
 			_, err := gateway.want(r.ctx, 200, "GET", "/readyz", "", nil)
 			return err == nil

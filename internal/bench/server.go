@@ -11,10 +11,12 @@ import (
 // spec is a kind of server and the state of its clients.
 type spec struct {
 	role      role
-	connected amount // devices that are connected and ack at once
+	connected amount // clients that are connected and ack at once
 	offline   amount // clients that are known and offline
 	queued    amount // messages for other clients, which are offline
+	room      amount // for clients to be connected
 	patient   bool   // the gateway waits long for answers to heartbeats
+	returning bool   // some clients of a sessionServer reconnect now and then
 	hook      hook
 }
 
@@ -30,7 +32,7 @@ func (s spec) words(o *Options) string {
 	add(s.offline, "offline")
 	add(s.queued, "queued for others")
 	if s.hook != noHook {
-		parts = append(parts, s.hook.String())
+		parts = append(parts, string(s.hook))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -46,36 +48,34 @@ func (r *run) server(s spec) *target {
 // newServer starts a server that ends with the scenario, brings its clients into
 // their state, and waits until it is quiet.
 func (r *run) newServer(s spec) *target {
-	p := process{role: s.role, patient: s.patient, hooks: s.hook != noHook, connections: r.number(s.connected)}
+	dir := ""
+	if s.role != bareServer {
+		dir = r.newDir("store")
+	}
 	if s.queued != none {
-		p.dir = r.newDir("store")
-		check(fillStore(r.ctx, p.dir, r.number(s.queued)))
+		check(fillStore(r.ctx, dir, r.number(s.queued)))
 	}
-	srv := r.startServer(p)
+	t := r.startServer(s, dir)
 	if n := r.number(s.offline); n > 0 && s.role == gatewayServer {
-		check(r.connect(srv, Join{Count: n}).drop())
-		check(srv.waitForOnline(r.ctx, 0))
+		check(r.connect(t, Join{Count: n}).drop())
+		check(t.waitForOnline(r.ctx, 0))
 	}
-	if n := r.number(s.connected); n > 0 {
-		r.connect(srv, Join{Count: n})
+	if n := r.number(s.connected); n > 0 && s.role != sessionServer {
+		r.connect(t, Join{Count: n})
 	}
 	if s.hook != noHook {
-		r.addHook(srv, s.hook)
+		r.addHook(t, s.hook)
 	}
-	return srv
+	return t
 }
 
-// startServer starts a process that ends with the scenario, a gateway on a new store
-// if none is named.
-func (r *run) startServer(p process) *target {
-	if p.dir == "" && p.role != bareServer {
-		p.dir = r.newDir("store")
-	}
-	t, err := r.start(r.ctx, p)
+// startServer starts a process that ends with the scenario.
+func (r *run) startServer(s spec, dir string) *target {
+	t, err := r.start(r.ctx, r.Options, s, dir)
 	if err != nil {
-		check(fmt.Errorf("start %s: %w", p.role, err))
+		check(fmt.Errorf("start %s: %w", s.role, err))
 	}
-	t.role = p.role
+	t.role = s.role
 	r.onClose(t.stop)
 	return t
 }

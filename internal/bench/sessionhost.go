@@ -31,12 +31,12 @@ const sessionsName = "sessions"
 // so there can be more than the limit of open files allows. Each acks every
 // delivery.
 type sessionHost struct {
-	dir     string // of the store
-	clients int
-	returns int // clients that reconnect each second
+	dir       string // of the store
+	clients   int
+	returning bool // returnsASecond clients reconnect
 
-	base residents // before there were clients
 	g    *gateway.Gateway
+	base residents // before there were clients
 }
 
 // Paths of a sessionHost in addition to its API.
@@ -88,14 +88,14 @@ func (h *sessionHost) admit(ctx context.Context, i int) error {
 // return now and then: an online push to one of them would meet its closed connection.
 func staying(clients int) int { return clients - clients/10 }
 
-// keepReturning makes random clients of those that do not stay reconnect, h.returns
-// each second, until ctx ends. Each takes over its earlier connection.
+// keepReturning makes random clients of those that do not stay reconnect until ctx
+// ends. Each takes over its earlier connection.
 func (h *sessionHost) keepReturning(ctx context.Context) {
 	stay := staying(h.clients)
-	if h.returns == 0 || stay == h.clients {
+	if !h.returning || stay == h.clients {
 		return
 	}
-	p := plan{rate: float64(h.returns)}
+	p := plan{rate: returnsASecond}
 	start := time.Now()
 	for i := 0; pause(ctx, time.Until(start.Add(p.at(i)))) == nil; i++ {
 		_ = h.admit(ctx, stay+rand.IntN(h.clients-stay)) // fails only when ctx ends
@@ -107,7 +107,7 @@ func (h *sessionHost) beside(api http.Handler) http.Handler {
 	own := http.NewServeMux()
 	own.HandleFunc(residentsPath, func(w http.ResponseWriter, _ *http.Request) {
 		now := readResidents()
-		now.Base = &h.base
+		now.HeapGrowth, now.RSSGrowth = now.Heap-h.base.Heap, now.RSS-h.base.RSS
 		_ = json.NewEncoder(w).Encode(&now) // the caller notices a cut answer
 	})
 	own.HandleFunc(collectPath, func(http.ResponseWriter, *http.Request) { runtime.GC() })
@@ -117,12 +117,11 @@ func (h *sessionHost) beside(api http.Handler) http.Handler {
 
 // residents is a process's memory and the cost of its collections so far.
 type residents struct {
-	Heap      int64            `json:"heap"` // bytes in use at the end of the last collection
-	RSS       int64            `json:"rss"`  // 0 = not known
-	Cycles    uint64           `json:"cycles"`
-	Allocated uint64           `json:"allocated_bytes"` // since the process began
-	Pauses    map[int64]uint64 `json:"pauses"`          // of the whole process, by their longest nanoseconds
-	Base      *residents       `json:"base,omitempty"`
+	Heap, HeapGrowth int64            // bytes in use at the end of the last collection; since there are clients
+	RSS, RSSGrowth   int64            // 0 = not known
+	Cycles           uint64           // collections
+	Allocated        uint64           // bytes since the process began
+	Pauses           map[int64]uint64 // of the whole process, by their longest nanoseconds
 }
 
 // readResidents does not read the collector's CPU time: the runtime measures it by

@@ -22,7 +22,7 @@ var listings = []struct{ name, query string }{
 
 // measurePages times the pages of the client list, from the first on.
 func measurePages(r *run, out *Scenario) {
-	srv := r.startServer(process{role: sessionServer, clients: r.Listed})
+	srv := r.server(spec{role: sessionServer, connected: listed})
 	r.pause(3 * r.Duration) // the store is still compacting after so many new clients
 	var plays []play
 	for _, l := range listings {
@@ -67,7 +67,7 @@ const (
 // measureSessions measures the cost of very many sessions: their memory, and a
 // collector that has to scan all of it.
 func measureSessions(r *run, out *Scenario) {
-	srv := r.startServer(process{role: sessionServer, clients: r.Listed, returns: returnsASecond})
+	srv := r.server(spec{role: sessionServer, connected: listed, returning: true})
 	single := r.newPushers(srv, load{callers: 64, mode: "online"}, staying(r.Listed))
 	highest := must(single.play(r.ctx, r.Duration))
 	rate := besideShare * highest.perSecond()
@@ -132,7 +132,7 @@ func (r *residents) table(n int, cost, allocated Figure) Table {
 	t := Table{Of: "sessions without sockets", Columns: []Column{{"heap in use each", bytesEach}, {"RSS each", bytesEach},
 		{"CPU of a collection", milliseconds}, {"from one to the next", seconds}, {"CPU for them", percent}}}
 	apart := Figure(r.Heap) / allocated
-	t.add(thousands(n), Figure(r.Heap-r.Base.Heap)/Figure(n), Figure(r.RSS-r.Base.RSS)/Figure(n), 1e3*cost, apart, 100*cost/apart)
+	t.add(thousands(n), Figure(r.HeapGrowth)/Figure(n), Figure(r.RSSGrowth)/Figure(n), 1e3*cost, apart, 100*cost/apart)
 	return t
 }
 

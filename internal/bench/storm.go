@@ -32,8 +32,8 @@ func measureStorm(r *run, out *Scenario) {
 	calls := percentileChart(out.Name+"-pushes", "Latency of pushes to those that stayed")
 	for _, role := range []role{gatewayServer, bareServer} {
 		var seen storms
-		r.part(role.String(), func(r *run) { seen.at(r, role) })
-		name, bare, lost := role.String(), role == bareServer, Figure(seen.lost)
+		r.part(string(role), func(r *run) { seen.at(r, role) })
+		name, bare, lost := string(role), role == bareServer, Figure(seen.lost)
 		if !bare {
 			for _, took := range seen.took {
 				out.value(valueRate, lost/took)
@@ -55,7 +55,7 @@ func measureStorm(r *run, out *Scenario) {
 
 // at runs the storms at one server.
 func (s *storms) at(r *run, role role) {
-	srv := r.startServer(process{role: role, connections: r.Most})
+	srv := r.server(spec{role: role, room: most})
 	staying := max(1, r.Most/10)
 	s.lost = max(1, r.Most-staying)
 	r.connect(srv, Join{Count: staying})

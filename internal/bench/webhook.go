@@ -14,17 +14,13 @@ import (
 )
 
 // hook is a webhook of a gateway under load.
-type hook uint8
+type hook string
 
 const (
-	noHook    hook = iota
-	quietHook      // it is active and selects none of the events
-	ackHook        // it posts each message.acked
+	noHook    hook = ""
+	quietHook hook = "a webhook that selects none" // of the events; it is active
+	ackHook   hook = "a webhook that posts every ack"
 )
-
-func (h hook) String() string {
-	return [...]string{"", "a webhook that selects none", "a webhook that posts every ack"}[h]
-}
 
 const (
 	hookCallers = 8    // requests at once of a webhook and of the bare client
