@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -174,7 +173,6 @@ type run struct {
 	*Options
 	ctx     context.Context // of the whole program
 	dir     string          // of this run, below Options.Dir
-	dirs    int             // number of directories made
 	servers map[spec]*target
 	devices []*devices
 	closers []func() error // in the order of opening
@@ -235,10 +233,9 @@ func (r *run) part(name string, do func(*run)) {
 	}
 }
 
-// newDir returns the name of a directory that is not in use yet.
+// newDir makes a directory that ends with the scenario.
 func (r *run) newDir(purpose string) string {
-	r.dirs++
-	return filepath.Join(r.dir, fmt.Sprintf("%s-%d", purpose, r.dirs))
+	return must(os.MkdirTemp(r.dir, purpose+"-"))
 }
 
 // pause waits for d.

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -130,6 +131,17 @@ func TestTailKeepsTheEnd(t *testing.T) {
 	if len(got) > tailBytes || !strings.HasSuffix(got, "line 998\nline 999\n") {
 		t.Errorf("%d bytes that end in %q", len(got), got[len(got)-20:])
 	}
+}
+
+// TestCertificateOfAPart makes the arguments of a gateway before its store.
+func TestCertificateOfAPart(t *testing.T) {
+	aRun(t).part("TLS", func(r *run) {
+		args := must(r.gatewayArgs(spec{role: gatewayTLS}, r.newDir("store")))
+		pair := args[len(args)-1]
+		if _, err := tls.LoadX509KeyPair(pair, pair); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // listens reports whether a process accepts connections at addr.
