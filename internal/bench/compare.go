@@ -170,8 +170,9 @@ func (r *run) takeTurns(d time.Duration, sides ...play) match {
 
 // ratios are value(side) / value(reference), round by round.
 func (m match) ratios(side, reference int, value func(*sample) Figure) (list []Figure) {
-	for i := range m[side] {
-		list = append(list, value(&m[side][i])/value(&m[reference][i]))
+	floor := m.values(reference, value)
+	for i, v := range m.values(side, value) {
+		list = append(list, v/floor[i])
 	}
 	return list
 }
@@ -185,11 +186,15 @@ func (m match) latency(side int) *recorder {
 	return &all
 }
 
-// median is that of one side's rounds.
-func (m match) median(side int, value func(*sample) Figure) Figure {
-	var list []Figure
+// values are those of one side's rounds.
+func (m match) values(side int, value func(*sample) Figure) (list []Figure) {
 	for i := range m[side] {
 		list = append(list, value(&m[side][i]))
 	}
-	return median(list)
+	return list
+}
+
+// median is that of one side's rounds.
+func (m match) median(side int, value func(*sample) Figure) Figure {
+	return median(m.values(side, value))
 }

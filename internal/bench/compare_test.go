@@ -37,12 +37,12 @@ func TestStateOfTheClientsIsNamed(t *testing.T) {
 }
 
 func TestHeartbeatCost(t *testing.T) {
-	quiet := &watch{elapsed: 2e9, cpu: 4e6} // 0.2 %
-	w := &watch{elapsed: 4e9, cpu: 88e6, beats: 4000}
+	quiet := &sample{elapsed: 2e9, cpu: 4e6} // 0.2 %
+	w := &sample{elapsed: 4e9, cpu: 88e6, done: 4000}
 	if got, want := w.percent(), Figure(2.2); math.Abs(float64(got-want)) > 1e-9 {
 		t.Errorf("share of a core is %v %%, want %v", got, want)
 	}
-	if got, want := w.each(quiet), Figure(20); math.Abs(float64(got-want)) > 1e-9 { // 2 % for 1,000 a second
+	if got, want := beatCost(w, quiet), Figure(20); math.Abs(float64(got-want)) > 1e-9 { // 2 % for 1,000 a second
 		t.Errorf("a heartbeat costs %v µs, want %v", got, want)
 	}
 }

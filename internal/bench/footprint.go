@@ -41,11 +41,10 @@ const longestSettle = 3 * time.Second
 
 // reading is the state of a process with a number of clients.
 type reading struct {
+	sample     // registrations since the last reading
 	clients    int
-	rate       Figure // registrations a second since the last reading
-	cpuEach    Figure // microseconds of CPU for each of them
-	rss        int64  // 0 = not known
-	kernel     int64  // bytes of the kernel's structures, both ends together; 0 = not known
+	rss        int64 // 0 = not known
+	kernel     int64 // bytes of the kernel's structures, both ends together; 0 = not known
 	goroutines Figure
 }
 
@@ -81,12 +80,10 @@ func (f footprint) grow(r *run, s footprintSide) []reading {
 	for _, step := range f.steps {
 		now := readings[len(readings)-1] // for a step that so few clients do not have
 		if n := max(1, int(math.Round(step*s.share*float64(r.number(f.upTo))))) - d.size; n > 0 {
-			start := time.Now()
-			cpu := must(srv.cpuDuring(func() error { _, err := d.join(Join{Addr: srv.tcp, First: d.size, Count: n, TLS: tls}); return err }))
-			took := time.Since(start)
+			joined := must(srv.timed(n, func() error { _, err := d.join(Join{Addr: srv.tcp, First: d.size, Count: n, TLS: tls}); return err }))
 			check(d.ask())
 			now = r.read(srv, d.size)
-			now.rate, now.cpuEach = Figure(float64(n)/took.Seconds()), cpuEach(cpu, n)
+			now.sample = joined
 		}
 		readings = append(readings, now)
 	}
@@ -127,7 +124,7 @@ func (f footprint) tables(out *Scenario, last map[string][]reading) {
 		for i, now := range readings {
 			line.add(Figure(now.clients), mib(now.rss))
 			if i > 0 {
-				t.add(thousands(now.clients), now.rate, now.cpuEach, mib(now.rss), each(readings[0], now))
+				t.add(thousands(now.clients), now.perSecond(), now.cpuEach(), mib(now.rss), each(readings[0], now))
 			}
 		}
 		out.Tables, chart.Series = append(out.Tables, t), append(chart.Series, line)

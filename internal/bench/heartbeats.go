@@ -14,21 +14,9 @@ const fastest = time.Second
 // beatCallers are the connections over which the bare server gets its heartbeats.
 const beatCallers = 256
 
-// watch is the work of a gateway with idle clients over some time.
-type watch struct {
-	elapsed time.Duration
-	cpu     time.Duration
-	beats   int64
-}
-
-func (w *watch) rate() Figure { return Figure(float64(w.beats) / w.elapsed.Seconds()) }
-
-// percent is the CPU time as a share of one core.
-func (w *watch) percent() Figure { return Figure(100 * w.cpu.Seconds() / w.elapsed.Seconds()) }
-
-// each is the CPU time of a heartbeat in microseconds: the excess over quiet, which
+// beatCost is the CPU time of a heartbeat in microseconds: the excess over quiet, which
 // had no heartbeats.
-func (w *watch) each(quiet *watch) Figure { return 1e4 * (w.percent() - quiet.percent()) / w.rate() }
+func beatCost(w, quiet *sample) Figure { return 1e4 * (w.percent() - quiet.percent()) / w.perSecond() }
 
 // measureHeartbeats measures a gateway whose clients only answer heartbeats, at the
 // highest rate and at intervals as in practice.
@@ -43,11 +31,11 @@ func measureHeartbeats(r *run, out *Scenario) {
 	cost := unknown // of a heartbeat at the highest rate: the fewer are due together, the more each pays for the wake-up
 	for _, interval := range []Figure{Figure(max(1, r.Most/r.Clients)), 10, 30, 60} {
 		w := r.watch(srv, max(1, int(math.Round(float64(r.Most)/float64(interval)))), fastest)
-		bare := must(beat.offer(r.ctx, max(1, w.rate()), r.Duration))
+		bare := must(beat.offer(r.ctx, max(1, w.perSecond()), r.Duration))
 		if cost.none() {
-			cost = w.each(quiet)
+			cost = beatCost(&w, &quiet)
 		}
-		t.add(fmt.Sprintf("%g s (scaled)", interval), w.rate(), w.percent(), w.each(quiet), bare.cpuEach(), cost/interval)
+		t.add(fmt.Sprintf("%g s (scaled)", interval), w.perSecond(), w.percent(), beatCost(&w, &quiet), bare.cpuEach(), cost/interval)
 		line.add(interval, w.percent())
 		without.add(interval, quiet.percent())
 	}
@@ -57,16 +45,15 @@ func measureHeartbeats(r *run, out *Scenario) {
 		X: Axis{Label: "heartbeat interval, seconds"}, Y: Axis{Label: "share of a core, %"}, Series: []Series{line, without}})
 }
 
-// watch makes n clients join, lets the fastest interval pass, and measures for at
-// least one interval.
-func (r *run) watch(srv *target, n int, interval time.Duration) (w *watch) {
+// watch makes n clients join, lets the fastest interval pass, and counts heartbeats
+// for at least one interval.
+func (r *run) watch(srv *target, n int, interval time.Duration) (w sample) {
 	r.part(fmt.Sprintf("%d idle clients", n), func(r *run) {
 		d := r.connect(srv, Join{Count: n, Heartbeat: interval})
 		r.pause(fastest)
-		before, start := must(d.count()), time.Now()
-		w = &watch{cpu: must(srv.cpuDuring(func() error { return pause(r.ctx, max(r.lasting(), fastest)) }))}
-		w.elapsed = time.Since(start)
-		w.beats = must(d.count()).Beats - before.Beats
+		before := must(d.count())
+		w = must(srv.timed(0, func() error { return pause(r.ctx, max(r.lasting(), fastest)) }))
+		w.done = int(must(d.count()).Beats - before.Beats)
 	})
 	check(srv.waitForOnline(r.ctx, 0))
 	return w

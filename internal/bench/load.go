@@ -20,13 +20,24 @@ type sample struct {
 func (s *sample) perSecond() Figure { return Figure(float64(s.done) / s.elapsed.Seconds()) }
 
 // cpuEach is the CPU time of one call, in microseconds.
-func (s *sample) cpuEach() Figure { return cpuEach(s.cpu, s.done) }
-
-func cpuEach(cpu time.Duration, n int) Figure {
-	if cpu == 0 {
+func (s *sample) cpuEach() Figure {
+	if s.cpu == 0 {
 		return unknown
 	}
-	return Figure(float64(cpu.Nanoseconds()) / 1e3 / float64(max(n, 1)))
+	return Figure(float64(s.cpu.Nanoseconds()) / 1e3 / float64(max(s.done, 1)))
+}
+
+// percent is the CPU time as a share of one core.
+func (s *sample) percent() Figure { return Figure(100 * s.cpu.Seconds() / s.elapsed.Seconds()) }
+
+func (s *sample) seconds() Figure { return Figure(s.elapsed.Seconds()) }
+
+// timed is a sample of n calls that do makes, with the CPU time of the process.
+func (t *target) timed(n int, do func() error) (s sample, err error) {
+	before, start := processCPU(t.pid), time.Now()
+	err = do()
+	s.done, s.elapsed, s.cpu = n, time.Since(start), max(0, processCPU(t.pid)-before)
+	return s, err
 }
 
 // caller sends one request and waits for the answer. done counts the pushes, lines
@@ -67,7 +78,7 @@ func (c *callers) counted(ctx context.Context, do func() (sample, error)) (s sam
 			return s, err
 		}
 	}
-	cpu, err := c.target.cpuDuring(func() (err error) {
+	whole, err := c.target.timed(0, func() (err error) {
 		if s, err = do(); err != nil || !c.deliver {
 			return err
 		}
@@ -76,7 +87,7 @@ func (c *callers) counted(ctx context.Context, do func() (sample, error)) (s sam
 		s.elapsed += time.Since(start)
 		return err
 	})
-	s.cpu = cpu
+	s.cpu = whole.cpu
 	return s, err
 }
 

@@ -286,11 +286,3 @@ func (t *target) send(ctx context.Context, status int, method, path, body string
 func (t *target) get(ctx context.Context, path string, into any) error {
 	return t.send(ctx, 200, "GET", path, "", into)
 }
-
-// cpuDuring returns the CPU time that the process takes while do runs; 0 if that is
-// not known.
-func (t *target) cpuDuring(do func() error) (time.Duration, error) {
-	before := processCPU(t.pid)
-	err := do()
-	return max(0, processCPU(t.pid)-before), err
-}

@@ -81,7 +81,7 @@ func measureSessions(r *run, out *Scenario) {
 		{"page of the list", pagesPerSecond, srv.lister(r.ctx, "")},
 	}
 	check(srv.collect(r.ctx)) // the garbage of so many registrations
-	cpu := must(srv.cpuDuring(func() (err error) {
+	alone := must(srv.timed(aloneCollection, func() (err error) {
 		for i := 0; i < aloneCollection && err == nil; i++ {
 			err = srv.collect(r.ctx)
 		}
@@ -101,8 +101,8 @@ func measureSessions(r *run, out *Scenario) {
 	}}} {
 		var before, after residents
 		check(srv.get(r.ctx, residentsPath, &before))
-		seen, start := make([]sample, len(all)), time.Now()
-		cpuOfAll := must(srv.cpuDuring(func() error {
+		seen := make([]sample, len(all))
+		whole := must(srv.timed(0, func() error {
 			return while(r.ctx, phase.background, func() error {
 				return together(len(all), func(i int) (err error) {
 					seen[i], err = all[i].offer(r.ctx, all[i].rate, r.lasting())
@@ -111,16 +111,15 @@ func measureSessions(r *run, out *Scenario) {
 			})
 		}))
 		check(srv.get(r.ctx, residentsPath, &after))
-		took := time.Since(start).Seconds()
 		p := after.pauses(&before)
-		pauses.add(phase.name, Figure(after.Cycles-before.Cycles), 1e3*p.ms(0.5), 1e3*p.ms(0.99), 1e3*p.ms(1), Figure(100*cpuOfAll.Seconds()/took))
+		pauses.add(phase.name, Figure(after.Cycles-before.Cycles), 1e3*p.ms(0.5), 1e3*p.ms(0.99), 1e3*p.ms(1), whole.percent())
 		for i := range seen {
 			calls.add(phase.name+": "+all[i].name, append([]Figure{all[i].rate}, seen[i].latency.quantiles()...)...)
 		}
 		chart.Series = append(chart.Series, seen[0].latency.percentiles(phase.name, false))
 		if len(out.Tables) == 0 {
-			allocated := Figure(float64(after.Allocated-before.Allocated) / took)
-			out.Tables = append(out.Tables, after.table(r.Listed, Figure(cpu.Seconds()/aloneCollection), allocated))
+			allocated := Figure(after.Allocated-before.Allocated) / whole.seconds()
+			out.Tables = append(out.Tables, after.table(r.Listed, alone.cpuEach()/1e6, allocated))
 		}
 	}
 	out.Tables, out.Charts = append(out.Tables, pauses, calls), append(out.Charts, chart)

@@ -16,10 +16,7 @@ const (
 
 // storms is the result for one server.
 type storms struct {
-	lost         int
-	back         recorder // from the loss of all to each one's return, in the last storm
-	took         []Figure // seconds of each storm
-	cpuEach      []Figure
+	back         []sample // from the loss of all to their return, with the time of each one's
 	quiet, rough recorder // pushes to those that stayed
 }
 
@@ -33,19 +30,18 @@ func measureStorm(r *run, out *Scenario) {
 	for _, role := range []role{gatewayServer, bareServer} {
 		var seen storms
 		r.part(string(role), func(r *run) { seen.at(r, role) })
-		name, bare, lost := string(role), role == bareServer, Figure(seen.lost)
+		m, last := match{seen.back}, seen.back[len(seen.back)-1]
+		name, bare, lost := string(role), role == bareServer, Figure(last.done)
 		if !bare {
-			for _, took := range seen.took {
-				out.value(valueRate, lost/took)
-			}
+			out.value(valueRate, m.values(0, (*sample).perSecond)...)
 		}
-		took, least, most := spread(seen.took)
-		back.add(name, lost, seen.back.ms(0.5)/1e3, seen.back.ms(0.99)/1e3, took, least, most, lost/took, median(seen.cpuEach))
+		took, least, most := spread(m.values(0, (*sample).seconds))
+		back.add(name, lost, last.latency.ms(0.5)/1e3, last.latency.ms(0.99)/1e3, took, least, most, lost/took, m.median(0, (*sample).cpuEach))
 		push.add(name+", before", seen.quiet.quantiles()...)
 		push.add(name+", in the storm", seen.rough.quantiles()...)
 		line := Series{Name: name, Bare: bare}
 		for q := 0.0; q <= 1; q += 0.05 {
-			line.add(seen.back.ms(q)/1e3, Figure(q)*lost)
+			line.add(last.latency.ms(q)/1e3, Figure(q)*lost)
 		}
 		curve.Series = append(curve.Series, line)
 		calls.Series = append(calls.Series, seen.quiet.percentiles(name+", before", bare), seen.rough.percentiles(name+", storm", bare))
@@ -57,36 +53,41 @@ func measureStorm(r *run, out *Scenario) {
 func (s *storms) at(r *run, role role) {
 	srv := r.server(spec{role: role, room: most})
 	staying := max(1, r.Most/10)
-	s.lost = max(1, r.Most-staying)
 	r.connect(srv, Join{Count: staying})
-	lost := r.connect(srv, Join{First: staying, Count: s.lost})
+	lost := r.connect(srv, Join{First: staying, Count: max(1, r.Most-staying)})
 	c := r.newPushers(srv, load{what: pushes, callers: 32, mode: "online"}, staying)
 	s.quiet = must(c.offer(r.ctx, stormPushes, r.lasting())).latency
 	for range min(r.Rounds, mostStorms) {
-		var during sample
+		var during, back sample
 		check(while(r.ctx, func(ctx context.Context) (err error) {
 			during, err = c.offer(ctx, stormPushes, longestStorm)
 			return err
-		}, func() error {
-			cpu, err := srv.cpuDuring(func() error { return s.comeBack(r.ctx, srv, lost, staying) })
-			s.cpuEach = append(s.cpuEach, cpuEach(cpu, s.lost))
+		}, func() (err error) {
+			back, err = comeBack(r.ctx, srv, lost, staying)
 			return err
 		}))
 		s.rough.add(&during.latency)
+		s.back = append(s.back, back)
 	}
 }
 
 // comeBack runs the loss and the return. It ends when all clients are registered,
 // and with a gateway also online.
-func (s *storms) comeBack(ctx context.Context, srv *target, lost *devices, staying int) (err error) {
-	if err := lost.drop(); err != nil {
+func comeBack(ctx context.Context, srv *target, lost *devices, staying int) (back sample, err error) {
+	var start time.Time
+	var joined recorder
+	n := lost.size
+	back, err = srv.timed(n, func() (err error) {
+		if err = lost.drop(); err != nil {
+			return err
+		}
+		start = time.Now()
+		joined, err = lost.join(Join{Addr: srv.tcp, First: staying, Count: n, AtOnce: stormDials, Patient: true})
+		if err == nil && srv.role == gatewayServer {
+			err = srv.waitForOnline(ctx, staying+n)
+		}
 		return err
-	}
-	start := time.Now()
-	s.back, err = lost.join(Join{Addr: srv.tcp, First: staying, Count: s.lost, AtOnce: stormDials, Patient: true})
-	if err == nil && srv.role == gatewayServer {
-		err = srv.waitForOnline(ctx, staying+s.lost)
-	}
-	s.took = append(s.took, Figure(time.Since(start).Seconds()))
-	return err
+	})
+	back.elapsed, back.latency = time.Since(start), joined
+	return back, err
 }

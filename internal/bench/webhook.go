@@ -153,11 +153,3 @@ func (r *run) backlog(ctx context.Context, srv *target, n int) (s sample, err er
 	have, _ := srv.posted.seen()
 	return srv.timed(n, func() error { return errors.Join(set("active"), srv.posted.await(ctx, have+n)) })
 }
-
-// timed is a round of n events that do posts.
-func (t *target) timed(n int, do func() error) (out sample, err error) {
-	start := time.Now()
-	out.cpu, err = t.cpuDuring(do)
-	out.done, out.elapsed = n, time.Since(start)
-	return out, err
-}
