@@ -162,8 +162,8 @@ func render(p *plot.Plot, height vg.Length) ([]byte, error) {
 	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")), err
 }
 
-// describe is the chart in words: the alternative text of the image.
-func (c *Chart) describe() string {
+// words are the alternative text of the image.
+func (c Chart) words() string {
 	var names []string
 	for _, s := range c.Series {
 		names = append(names, s.Name)
