@@ -79,16 +79,26 @@ func serveBare(ctx context.Context, out io.Writer, dir string) (err error) {
 	fmt.Fprintf(out, "  devices     %s\n  HTTP API    http://%s\n", devices.Addr(), ln.Addr())
 	var serving sync.WaitGroup
 	serving.Go(func() { f.serveDevices(devices) })
-	err = serveHTTP(ctx, ln, f.router())
+	err = serveHTTP(ctx, ln, patientServer(f.router()))
 	devices.Close()
 	f.hangUp()
 	serving.Wait()
 	return err
 }
 
+// patientServer is an HTTP server that keeps silent connections.
+func patientServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: longestPause, IdleTimeout: longestPause}
+}
+
+// httpServer is an http.Server, or that of the API.
+type httpServer interface {
+	Serve(net.Listener) error
+	Close() error
+}
+
 // serveHTTP serves until ctx ends.
-func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: longestPause, IdleTimeout: longestPause}
+func serveHTTP(ctx context.Context, ln net.Listener, srv httpServer) error {
 	defer context.AfterFunc(ctx, func() { srv.Close() })()
 	if err := srv.Serve(ln); ctx.Err() == nil {
 		return err

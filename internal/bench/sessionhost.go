@@ -65,11 +65,13 @@ func (h *sessionHost) serve(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	srv := api.NewServer(api.Config{Gateway: h.g})
+	srv.Handler = h.beside(srv.Handler)
 	var returning sync.WaitGroup
 	returning.Go(func() { h.keepReturning(ctx) })
 	defer returning.Wait()
 	fmt.Fprintf(out, "  HTTP API    http://%s\n", ln.Addr())
-	return serveHTTP(ctx, ln, h.beside(api.NewServer(api.Config{Gateway: h.g}).Handler))
+	return serveHTTP(ctx, ln, srv)
 }
 
 // admit connects a client.

@@ -88,7 +88,7 @@ func (r *run) addHook(srv *target, h hook) {
 	end := &sink{url: "http://" + ln.Addr().String()}
 	ctx, cancel := context.WithCancel(r.ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- serveHTTP(ctx, ln, end) }()
+	go func() { ended <- serveHTTP(ctx, ln, patientServer(end)) }()
 	r.onClose(func() error {
 		cancel()
 		return <-ended
