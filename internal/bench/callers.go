@@ -19,10 +19,10 @@ import (
 type load struct {
 	what      what
 	callers   int
-	mode      string // of pushes: "" = the API's default, durable
-	wait      bool   // the answer comes after the device's ack
-	delivered bool   // a round lasts until the acks of all messages are stored
-	lines     int    // of a bulk request
+	online    bool // now or never; otherwise durable
+	wait      bool // the answer comes after the device's ack
+	delivered bool // a round lasts until the acks of all messages are stored
+	lines     int  // of a bulk request
 }
 
 // what is a kind of call.
@@ -155,12 +155,12 @@ const requestStart = "POST /v1/clients/"
 
 func newPushRequest(t *target, l load, clients int) pushRequest {
 	p := pushRequest{addr: t.http, clients: clients, status: "202"}
-	if t.role == bareServer || t.role == bareSyncing || l.wait || l.mode == "online" {
+	if t.role == bareServer || t.role == bareSyncing || l.wait || l.online {
 		p.status = "200"
 	}
 	body, query := fmt.Sprintf(`{"text":"%s"}`, pushPayload), ""
-	if l.mode != "" {
-		body = fmt.Sprintf(`{"text":"%s","mode":"%s"}`, pushPayload, l.mode)
+	if l.online {
+		body = fmt.Sprintf(`{"text":"%s","mode":"online"}`, pushPayload)
 	}
 	if l.wait {
 		query = "?wait=30s"

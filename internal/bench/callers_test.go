@@ -42,7 +42,7 @@ func TestReadAnswerRefuses(t *testing.T) {
 
 // TestRequestIsHTTP makes net/http read the loader's request.
 func TestRequestIsHTTP(t *testing.T) {
-	b := requestStart + clientID(17) + newPushRequest(&target{http: "127.0.0.1:80", key: "lwk_k"}, load{mode: "online", wait: true}, 100).rest
+	b := requestStart + clientID(17) + newPushRequest(&target{http: "127.0.0.1:80", key: "lwk_k"}, load{online: true, wait: true}, 100).rest
 	r := bufio.NewReader(strings.NewReader(b))
 	req, err := http.ReadRequest(r)
 	if err != nil {

@@ -26,7 +26,6 @@ type Join struct {
 	Patient   bool          // a refused client tries again, until registerTimeout
 	Heartbeat time.Duration // proposed; 0 = once an hour, so that none is in the measurement
 	TLS       bool
-	Sources   int // addresses that clients connect from; default so many that each has ports
 }
 
 // Bounds of connecting.
@@ -41,9 +40,11 @@ const (
 func (j Join) withDefaults() Join {
 	j.AtOnce = cmp.Or(j.AtOnce, dialsAtOnce)
 	j.Heartbeat = cmp.Or(j.Heartbeat, time.Hour)
-	j.Sources = cmp.Or(j.Sources, min(max(leastSources, j.Count/portsPerSource+1), mostSources))
 	return j
 }
+
+// sources is the number of addresses that clients connect from.
+func (j *Join) sources() int { return min(max(leastSources, j.Count/portsPerSource+1), mostSources) }
 
 // clientID names a simulated client.
 func clientID(n int) string { return fmt.Sprintf("c-%06d", n) }
@@ -75,7 +76,7 @@ func (j *Join) admit(ctx context.Context, n int) (*device, error) {
 func (j *Join) dial(ctx context.Context, n int) (*device, error) {
 	dialer := net.Dialer{KeepAlive: -1}
 	if runtime.GOOS == "linux" { // on other systems loopback is one address
-		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+n%j.Sources))}
+		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+n%j.sources()))}
 	}
 	conn, err := dialer.DialContext(ctx, "tcp", j.Addr)
 	if err != nil {

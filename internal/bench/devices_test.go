@@ -131,7 +131,7 @@ func TestRefusedClientsAreAnError(t *testing.T) {
 
 func TestSourcesFollowTheNumberOfClients(t *testing.T) {
 	for count, want := range map[int]int{1: leastSources, 5000: leastSources, 200_000: 21, 1_000_000: 101, 9_000_000: mostSources} {
-		if got := (Join{Count: count}).withDefaults().Sources; got != want {
+		if got := (&Join{Count: count}).sources(); got != want {
 			t.Errorf("%d clients come from %d addresses, want %d", count, got, want)
 		}
 	}

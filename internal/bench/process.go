@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -80,12 +81,9 @@ func startProcess(ctx context.Context, o *Options, s spec, dir string) (*target,
 // gateway finds the binary of the gateway: the requested one, the one beside self,
 // or the one in PATH.
 func (o *Options) gateway(self string) (string, error) {
-	if o.Longwire != "" {
-		return exec.LookPath(o.Longwire)
-	}
 	beside := filepath.Join(filepath.Dir(self), "longwire"+filepath.Ext(self))
-	if path, err := exec.LookPath(beside); err == nil {
-		return path, nil
+	if path, err := exec.LookPath(cmp.Or(o.Longwire, beside)); err == nil || o.Longwire != "" {
+		return path, err
 	}
 	path, err := exec.LookPath("longwire")
 	if err != nil {

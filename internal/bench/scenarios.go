@@ -17,7 +17,7 @@ type scenario struct {
 var (
 	push       = load{what: pushes, callers: 128, delivered: true}
 	pushWait   = load{what: pushes, callers: 128, wait: true}
-	pushOnline = load{what: pushes, callers: 128, mode: "online"}
+	pushOnline = load{what: pushes, callers: 128, online: true}
 	pushQueue  = load{what: pushes, callers: 256}
 
 	online   = spec{role: gatewayServer, connected: clients}

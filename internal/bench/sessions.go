@@ -68,7 +68,7 @@ const (
 // collector that has to scan all of it.
 func measureSessions(r *run, out *Scenario) {
 	srv := r.server(spec{role: sessionServer, connected: listed, returning: true})
-	single := r.newPushers(srv, load{callers: 64, mode: "online"}, staying(r.Listed))
+	single := r.newPushers(srv, load{callers: 64, online: true}, staying(r.Listed))
 	highest := must(single.play(r.ctx, r.Duration))
 	rate := besideShare * highest.perSecond()
 	all := []struct {

@@ -55,7 +55,7 @@ func (s *storms) at(r *run, role role) {
 	staying := max(1, r.Most/10)
 	r.connect(srv, Join{Count: staying})
 	lost := r.connect(srv, Join{First: staying, Count: max(1, r.Most-staying)})
-	c := r.newPushers(srv, load{what: pushes, callers: 32, mode: "online"}, staying)
+	c := r.newPushers(srv, load{what: pushes, callers: 32, online: true}, staying)
 	s.quiet = must(c.offer(r.ctx, stormPushes, r.lasting())).latency
 	for range min(r.Rounds, mostStorms) {
 		var during, back sample

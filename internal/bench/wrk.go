@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,10 +29,7 @@ const wrkThreads = "2"
 
 // findWrk returns the outside loader; "" if there is none.
 func (r *run) findWrk() string {
-	if r.outside != "" {
-		return r.outside
-	}
-	path, _ := exec.LookPath("wrk")
+	path, _ := exec.LookPath(cmp.Or(r.outside, "wrk"))
 	return path
 }
 
