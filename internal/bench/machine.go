@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -20,32 +21,25 @@ func (o *Options) machine(ctx context.Context) Machine {
 		CPU: procLine("/proc/cpuinfo", "model name\t:"), CPUs: runtime.GOMAXPROCS(0), Memory: kibibytes("MemTotal:"),
 		OS: strings.TrimSpace(runtime.GOOS + " " + procLine("/proc/sys/kernel/osrelease", "")), Arch: runtime.GOARCH,
 		Go: runtime.Version(), Version: version.Get().Version, Load: load, Clients: o.Clients, Rounds: o.Rounds, Seed: o.Seed,
-		FsyncMS: float64(fsyncTime(ctx, o.Dir)) / 1e6,
+		FsyncMS: fsyncTime(ctx, o.Dir),
 	}
 }
 
-// fsyncTime is the median time of an append of 4 KiB with its sync, over at most
-// 200 of them and one second; 0 if the directory cannot be written.
-func fsyncTime(ctx context.Context, dir string) time.Duration {
+// fsyncTime is the median time of an append of 4 KiB with its sync; not known if the
+// directory cannot be written.
+func fsyncTime(ctx context.Context, dir string) Figure {
 	f, err := os.CreateTemp(dir, "longwire-bench-fsync-")
 	if err != nil {
-		return 0
+		return unknown
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	var times recorder
 	block := make([]byte, 4096)
-	for begin := time.Now(); times.total() < 200 && time.Since(begin) < time.Second && ctx.Err() == nil; {
-		start := time.Now()
-		if _, err := f.Write(block); err != nil {
-			return 0
-		}
-		if err := f.Sync(); err != nil {
-			return 0
-		}
-		times.observe(time.Since(start))
-	}
-	return times.quantile(0.5)
+	s, _ := closedLoop(ctx, time.Second, []caller{func() (int, error) {
+		_, err := f.Write(block)
+		return 1, cmp.Or(err, f.Sync())
+	}})
+	return s.latency.ms(0.5)
 }
 
 // procLine is the rest of the first line of a file that begins with name; "" on a

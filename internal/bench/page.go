@@ -52,12 +52,13 @@ func (r *Report) save(dir string) error {
 var pageText string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"thousands": thousands[int],
-	"gibibytes": func(b int64) string { return fmt.Sprintf("%.0f", float64(b)/(1<<30)) },
-	"budgets":   budgetCells,
-	"cells":     Table.cells,
-	"aligned":   aligned,
-	"words":     Chart.words,
+	"thousands":    thousands[int],
+	"milliseconds": milliseconds.text,
+	"gibibytes":    func(b int64) string { return fmt.Sprintf("%.0f", float64(b)/(1<<30)) },
+	"budgets":      budgetCells,
+	"cells":        Table.cells,
+	"aligned":      aligned,
+	"words":        Chart.words,
 }).Parse(pageText))
 
 // page is the report for people: Markdown with aligned tables, so that they are

@@ -25,7 +25,7 @@ type Machine struct {
 	Arch     string    `json:"arch"`
 	Go       string    `json:"go"`
 	Version  string    `json:"version"` // of this program
-	FsyncMS  float64   `json:"fsync_p50_ms"`
+	FsyncMS  Figure    `json:"fsync_p50_ms"`
 	Load     float64   `json:"load,omitempty"` // of the minute before, in runnable threads; 0 = not known
 	Clients  int       `json:"clients"`
 	Files    int       `json:"connections_per_process"` // by the limit of open files
