@@ -178,7 +178,7 @@ type run struct {
 	closers []func() error // in the order of opening
 }
 
-// failure is what must and check panic with.
+// failure is the panic of must and check.
 type failure struct{ error }
 
 // check ends the scenario if there is an error.

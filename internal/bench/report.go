@@ -113,7 +113,7 @@ func (r *Row) share() float64 {
 	}
 }
 
-// heading is what a scenario does.
+// heading describes a scenario.
 type heading struct {
 	Name  string `json:"name"` // for --scenario
 	Title string `json:"title"`

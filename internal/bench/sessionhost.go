@@ -90,7 +90,7 @@ func (h *sessionHost) admit(ctx context.Context, i int) error {
 // return now and then: an online push to one of them would meet its closed connection.
 func staying(clients int) int { return clients - clients/10 }
 
-// keepReturning makes random clients of those that do not stay reconnect until ctx
+// keepReturning reconnects random clients of those that do not stay, until ctx
 // ends. Each takes over its earlier connection.
 func (h *sessionHost) keepReturning(ctx context.Context) {
 	stay := staying(h.clients)
