@@ -100,6 +100,9 @@ func (o *Options) gatewayArgs(s spec, dir string) ([]string, error) {
 	if n := max(o.number(s.connected), o.number(s.room)); n > 0 {
 		args = append(args, "--tcp-max-connections", strconv.Itoa(n+roomForWarmUp))
 	}
+	if s.untimed {
+		args = append(args, "--events-timeline=false")
+	}
 	if s.patient {
 		args = append(args, "--tcp-grace", "30s")
 	}

@@ -15,6 +15,7 @@ type spec struct {
 	offline   amount // clients that are known and offline
 	queued    amount // messages for other clients, which are offline
 	room      amount // for clients to be connected
+	untimed   bool   // the gateway keeps no timelines
 	patient   bool   // the gateway waits long for answers to heartbeats
 	returning bool   // some clients of a sessionServer reconnect now and then
 	hook      hook
