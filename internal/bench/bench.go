@@ -107,24 +107,6 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// amount is a number of clients or messages that the options determine.
-type amount uint8
-
-const (
-	none    amount = iota
-	few            // 100, or all if there are fewer
-	known          // 1,000 clients: enough to stay below the bounds of their queues
-	clients        // Options.Clients
-	most           // Options.Most
-	tenth          // of Options.Queued
-	queue          // Options.Queued
-	listed         // Options.Listed
-)
-
-func (o *Options) number(a amount) int {
-	return [...]int{none: 0, few: min(100, o.Clients), known: 1000, clients: o.Clients, most: o.Most, tenth: max(1, o.Queued/10), queue: o.Queued, listed: o.Listed}[a]
-}
-
 // Run measures, prints and writes the report. It ends when the measurements are
 // done, or early when ctx ends; it has then removed its processes and files.
 func Run(ctx context.Context, o Options) error {
@@ -132,7 +114,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	chosen, err := choose(o.Scenarios, o.All)
+	chosen, err := o.chosen()
 	if err != nil {
 		return err
 	}

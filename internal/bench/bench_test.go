@@ -33,12 +33,12 @@ import (
 )
 
 // startHere is a starter whose processes are all this one.
-func startHere(_ context.Context, o *Options, s spec, dir string) (*target, error) {
+func startHere(_ context.Context, _ string, s spec, dir string) (*target, error) {
 	switch s.role {
 	case bareServer, bareSyncing:
 		return saying(func(ctx context.Context, out io.Writer) error { return serveBare(ctx, out, dir) })
 	case sessionServer:
-		return saying((&sessionHost{dir: dir, clients: o.number(s.connected), returning: s.returning}).serve)
+		return saying((&sessionHost{dir: dir, clients: s.connected, returning: s.returning}).serve)
 	}
 	store, err := engine.Open(engine.Options{Dir: dir})
 	if err != nil {
@@ -153,7 +153,7 @@ func empty(t *testing.T, dir string) {
 
 // TestScenarios is a short run of each scenario. It asserts no times.
 func TestScenarios(t *testing.T) {
-	for _, s := range scenarios {
+	for _, s := range new(Options).scenarios() {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
 			o := tiny(t)
@@ -267,7 +267,7 @@ func TestRunRefuses(t *testing.T) {
 func TestFailedMeasurementIsTold(t *testing.T) {
 	o := tiny(t)
 	o.JSON, o.Scenarios = false, []string{"list"}
-	o.start = func(context.Context, *Options, spec, string) (*target, error) { return nil, errors.New("no ports") }
+	o.start = func(context.Context, string, spec, string) (*target, error) { return nil, errors.New("no ports") }
 	if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "list") {
 		t.Errorf("error is %v, want one that names list", err)
 	}
@@ -278,7 +278,7 @@ func TestFailedMeasurementIsTold(t *testing.T) {
 }
 
 func TestLostClientsSpoilTheMeasurement(t *testing.T) {
-	target, err := startHere(t.Context(), nil, spec{role: gatewayServer}, t.TempDir())
+	target, err := startHere(t.Context(), "", spec{role: gatewayServer}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ func measureBroadcasts(r *run, out *Scenario) {
 	t := Table{Columns: quantiles()}
 	all := Table{Of: "broadcasts to " + thousands(r.Clients) + " clients", Columns: []Column{{"deliveries", perSecond}, {"CPU of a delivery", microseconds}}}
 	chart := percentileChart(out.Name, "Latency of single pushes beside broadcasts")
-	for _, s := range []side{{spec: online, load: pushOnline}, {spec: bareLoop, load: pushOnline}} {
+	for _, s := range []side{{spec: spec{role: gatewayServer, connected: r.Clients}, load: pushOnline}, {spec: spec{role: bareServer, connected: r.Clients}, load: pushOnline}} {
 		single, broadcast := r.open(s), r.open(side{spec: s.spec, load: load{what: broadcasts}})
 		if rate == 0 {
 			highest := must(single.play(r.ctx, r.Duration))
@@ -28,7 +28,7 @@ func measureBroadcasts(r *run, out *Scenario) {
 		var during sample
 		check(while(r.ctx, func(ctx context.Context) error { _, err := broadcast.play(ctx, maxDuration); return err },
 			func() (err error) { during, err = single.offer(r.ctx, rate, r.lasting()); return err }))
-		name, bare := s.label(r.Options), s.role == bareServer
+		name, bare := s.label(), s.role == bareServer
 		all.add(name, wave.perSecond(), wave.cpuEach())
 		t.add(name+", alone", alone.latency.quantiles()...)
 		t.add(name+", beside", during.latency.quantiles()...)

@@ -47,7 +47,7 @@ func (r *run) open(s side) *callers {
 		return r.openStore(s.load)
 	}
 	srv := r.server(s.spec)
-	n, one := max(r.number(s.connected), r.number(s.offline)), caller(nil)
+	n, one := max(s.connected, s.offline), caller(nil)
 	switch s.load.what {
 	case pushes:
 		return r.newPushers(srv, s.load, max(1, n))

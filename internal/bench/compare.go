@@ -15,9 +15,9 @@ type side struct {
 }
 
 // label names a side by its server and the state of its clients.
-func (s side) label(o *Options) string {
+func (s side) label() string {
 	name := cmp.Or(s.name, string(s.role))
-	if state := s.words(o); state != "" {
+	if state := s.words(); state != "" {
 		name += ", " + state
 	}
 	return name
@@ -54,7 +54,7 @@ func (c compare) take(r *run, out *Scenario) {
 	var plays []play
 	for _, s := range c.sides {
 		opened := r.open(s)
-		names, all, plays = append(names, s.label(r.Options)), append(all, opened), append(plays, opened.play)
+		names, all, plays = append(names, s.label()), append(all, opened), append(plays, opened.play)
 	}
 	m := r.takeTurns(r.Duration, plays...)
 	out.compared("closed loop, "+nouns[c.sides[0].load.what], "", names, m, c.reference)

@@ -24,12 +24,11 @@ func TestRatiosAreThoseOfTheRounds(t *testing.T) {
 }
 
 func TestStateOfTheClientsIsNamed(t *testing.T) {
-	o := &Options{Clients: 5000, Queued: 1_000_000}
-	s := side{spec: spec{role: gatewayServer, connected: clients, queued: queue}}
-	if got, want := s.label(o), "longwire, 5,000 connected, 1,000,000 queued for others"; got != want {
+	s := side{spec: spec{role: gatewayServer, connected: 5000, queued: 1_000_000}}
+	if got, want := s.label(), "longwire, 5,000 connected, 1,000,000 queued for others"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	for _, s := range scenarios {
+	for _, s := range new(Options).scenarios() {
 		if s.State == "" || s.Load == "" {
 			t.Errorf("%s does not name the state of its clients and its load", s.Name)
 		}

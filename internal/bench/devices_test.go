@@ -20,7 +20,7 @@ func workerProcess(t *testing.T) *devices {
 }
 
 func TestDevicesInAProcess(t *testing.T) {
-	server, err := startHere(t.Context(), nil, spec{role: gatewayServer}, t.TempDir())
+	server, err := startHere(t.Context(), "", spec{role: gatewayServer}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

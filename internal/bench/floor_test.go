@@ -16,7 +16,7 @@ import (
 // bareHere is a bare server in this process.
 func bareHere(t *testing.T, dir string) *target {
 	t.Helper()
-	server, err := startHere(t.Context(), nil, spec{role: bareServer}, dir)
+	server, err := startHere(t.Context(), "", spec{role: bareServer}, dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 // trigger their garbage collectors: an operator sees the same figure.
 type footprint struct {
 	sides  []footprintSide
-	upTo   amount
+	upTo   int
 	steps  []float64 // shares of upTo, rising
 	repeat int       // number of repeats, with fresh processes
 }
@@ -73,13 +73,13 @@ func each(base, end reading) Figure { return Figure(end.rss-base.rss) / Figure(e
 func (f footprint) grow(r *run, s footprintSide) []reading {
 	srv := r.server(spec{role: s.role, room: f.upTo})
 	tls := s.role == gatewayTLS
-	d := r.connect(srv, Join{Count: min(warmUpClients, r.number(f.upTo)), TLS: tls})
+	d := r.connect(srv, Join{Count: min(warmUpClients, f.upTo), TLS: tls})
 	check(d.ask())
 	check(d.drop())
 	readings := []reading{r.read(srv, 0)}
 	for _, step := range f.steps {
 		now := readings[len(readings)-1] // for a step that so few clients do not have
-		if n := max(1, int(math.Round(step*s.share*float64(r.number(f.upTo))))) - d.size; n > 0 {
+		if n := max(1, int(math.Round(step*s.share*float64(f.upTo)))) - d.size; n > 0 {
 			joined := must(srv.timed(n, func() error { _, err := d.join(Join{Addr: srv.tcp, First: d.size, Count: n, TLS: tls}); return err }))
 			check(d.ask())
 			now = r.read(srv, d.size)

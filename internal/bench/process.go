@@ -36,8 +36,8 @@ const (
 )
 
 // starter starts a process with its store in dir and returns when it serves. The
-// process ends with ctx at the latest.
-type starter func(ctx context.Context, o *Options, s spec, dir string) (*target, error)
+// process ends with ctx at the latest. longwire is Options.Longwire.
+type starter func(ctx context.Context, longwire string, s spec, dir string) (*target, error)
 
 // Bounds of a process's life.
 const (
@@ -48,7 +48,7 @@ const (
 )
 
 // startProcess runs longwire, or this binary as a hidden subcommand.
-func startProcess(ctx context.Context, o *Options, s spec, dir string) (*target, error) {
+func startProcess(ctx context.Context, longwire string, s spec, dir string) (*target, error) {
 	binary, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -60,10 +60,10 @@ func startProcess(ctx context.Context, o *Options, s spec, dir string) (*target,
 	case bareServer, bareSyncing:
 		args = []string{bareName, "--dir", dir}
 	case sessionServer:
-		args = []string{sessionsName, "--dir", dir, "--clients", strconv.Itoa(o.number(s.connected)), "--returning=" + strconv.FormatBool(s.returning)}
+		args = []string{sessionsName, "--dir", dir, "--clients", strconv.Itoa(s.connected), "--returning=" + strconv.FormatBool(s.returning)}
 	default:
-		if binary, err = o.gateway(binary); err == nil {
-			args, err = o.gatewayArgs(s, dir)
+		if binary, err = findGateway(longwire, binary); err == nil {
+			args, err = s.gatewayArgs(dir)
 		}
 		key = "lwk_bench_" + rand.Text()
 		env = append(env, "LONGWIRE_AUTH_API_KEYS="+key)
@@ -78,11 +78,11 @@ func startProcess(ctx context.Context, o *Options, s spec, dir string) (*target,
 	return t, err
 }
 
-// gateway finds the binary of the gateway: the requested one, the one beside self,
-// or the one in PATH.
-func (o *Options) gateway(self string) (string, error) {
+// findGateway finds the binary of the gateway: the requested one, the one beside
+// self, or the one in PATH.
+func findGateway(requested, self string) (string, error) {
 	beside := filepath.Join(filepath.Dir(self), "longwire"+filepath.Ext(self))
-	if path, err := exec.LookPath(cmp.Or(o.Longwire, beside)); err == nil || o.Longwire != "" {
+	if path, err := exec.LookPath(cmp.Or(requested, beside)); err == nil || requested != "" {
 		return path, err
 	}
 	path, err := exec.LookPath("longwire")
@@ -94,10 +94,10 @@ func (o *Options) gateway(self string) (string, error) {
 
 // gatewayArgs are the arguments of longwire serve: the defaults, except for
 // addresses, logs and the bounds that the measurement reaches.
-func (o *Options) gatewayArgs(s spec, dir string) ([]string, error) {
+func (s spec) gatewayArgs(dir string) ([]string, error) {
 	args := []string{"serve", "--tcp-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data-dir", dir,
 		"--http-access-log=false", "--log-level", "warn", "--drain-timeout", "1s"}
-	if n := max(o.number(s.connected), o.number(s.room)); n > 0 {
+	if n := max(s.connected, s.room); n > 0 {
 		args = append(args, "--tcp-max-connections", strconv.Itoa(n+roomForWarmUp))
 	}
 	if s.untimed {

@@ -136,7 +136,7 @@ func TestTailKeepsTheEnd(t *testing.T) {
 // TestCertificateOfAPart makes the arguments of a gateway before its store.
 func TestCertificateOfAPart(t *testing.T) {
 	aRun(t).part("TLS", func(r *run) {
-		args := must(r.gatewayArgs(spec{role: gatewayTLS}, r.newDir("store")))
+		args := must(spec{role: gatewayTLS}.gatewayArgs(r.newDir("store")))
 		pair := args[len(args)-1]
 		if _, err := tls.LoadX509KeyPair(pair, pair); err != nil {
 			t.Error(err)

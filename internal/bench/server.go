@@ -11,22 +11,22 @@ import (
 // spec is a kind of server and the state of its clients.
 type spec struct {
 	role      role
-	connected amount // clients that are connected and ack at once
-	offline   amount // clients that are known and offline
-	queued    amount // messages for other clients, which are offline
-	room      amount // for clients to be connected
-	untimed   bool   // the gateway keeps no timelines
-	patient   bool   // the gateway waits long for answers to heartbeats
-	returning bool   // some clients of a sessionServer reconnect now and then
+	connected int  // clients that are connected and ack at once
+	offline   int  // clients that are known and offline
+	queued    int  // messages for other clients, which are offline
+	room      int  // for clients to be connected
+	untimed   bool // the gateway keeps no timelines
+	patient   bool // the gateway waits long for answers to heartbeats
+	returning bool // some clients of a sessionServer reconnect now and then
 	hook      hook
 }
 
 // words describes the state of the clients.
-func (s spec) words(o *Options) string {
+func (s spec) words() string {
 	var parts []string
-	add := func(n amount, what string) {
-		if n != none {
-			parts = append(parts, thousands(o.number(n))+" "+what)
+	add := func(n int, what string) {
+		if n > 0 {
+			parts = append(parts, thousands(n)+" "+what)
 		}
 	}
 	add(s.connected, "connected")
@@ -53,16 +53,16 @@ func (r *run) newServer(s spec) *target {
 	if s.role != bareServer {
 		dir = r.newDir("store")
 	}
-	if s.queued != none {
-		check(fillStore(r.ctx, dir, r.number(s.queued)))
+	if s.queued > 0 {
+		check(fillStore(r.ctx, dir, s.queued))
 	}
 	t := r.startServer(s, dir)
-	if n := r.number(s.offline); n > 0 && s.role == gatewayServer {
-		check(r.connect(t, Join{Count: n}).drop())
+	if s.offline > 0 {
+		check(r.connect(t, Join{Count: s.offline}).drop())
 		check(t.waitForOnline(r.ctx, 0))
 	}
-	if n := r.number(s.connected); n > 0 && s.role != sessionServer {
-		r.connect(t, Join{Count: n})
+	if s.connected > 0 && s.role != sessionServer {
+		r.connect(t, Join{Count: s.connected})
 	}
 	if s.hook != noHook {
 		r.addHook(t, s.hook)
@@ -72,7 +72,7 @@ func (r *run) newServer(s spec) *target {
 
 // startServer starts a process that ends with the scenario.
 func (r *run) startServer(s spec, dir string) *target {
-	t, err := r.start(r.ctx, r.Options, s, dir)
+	t, err := r.start(r.ctx, r.Longwire, s, dir)
 	if err != nil {
 		check(fmt.Errorf("start %s: %w", s.role, err))
 	}

@@ -22,7 +22,7 @@ var listings = []struct{ name, query string }{
 
 // measurePages times the pages of the client list, from the first on.
 func measurePages(r *run, out *Scenario) {
-	srv := r.server(spec{role: sessionServer, connected: listed})
+	srv := r.server(spec{role: sessionServer, connected: r.Listed})
 	r.pause(3 * r.Duration) // the store is still compacting after so many new clients
 	var plays []play
 	for _, l := range listings {
@@ -67,7 +67,7 @@ const (
 // measureSessions measures the cost of very many sessions: their memory, and a
 // collector that has to scan all of it.
 func measureSessions(r *run, out *Scenario) {
-	srv := r.server(spec{role: sessionServer, connected: listed, returning: true})
+	srv := r.server(spec{role: sessionServer, connected: r.Listed, returning: true})
 	single := r.newPushers(srv, load{callers: 64, online: true}, staying(r.Listed))
 	highest := must(single.play(r.ctx, r.Duration))
 	rate := besideShare * highest.perSecond()

@@ -9,7 +9,7 @@ import (
 // deliveries.
 func TestSessionsGoOn(t *testing.T) {
 	const n = 50
-	host, err := startHere(t.Context(), &Options{Listed: n}, spec{role: sessionServer, connected: listed, returning: true}, t.TempDir())
+	host, err := startHere(t.Context(), "", spec{role: sessionServer, connected: n, returning: true}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestSessionsGoOn(t *testing.T) {
 }
 
 func TestResidents(t *testing.T) {
-	host, err := startHere(t.Context(), &Options{Listed: 1}, spec{role: sessionServer, connected: listed}, t.TempDir())
+	host, err := startHere(t.Context(), "", spec{role: sessionServer, connected: 1}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func measureStorm(r *run, out *Scenario) {
 
 // at runs the storms at one server.
 func (s *storms) at(r *run, role role) {
-	srv := r.server(spec{role: role, room: most})
+	srv := r.server(spec{role: role, room: r.Most})
 	staying := max(1, r.Most/10)
 	r.connect(srv, Join{Count: staying})
 	lost := r.connect(srv, Join{First: staying, Count: max(1, r.Most-staying)})

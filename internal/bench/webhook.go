@@ -110,7 +110,7 @@ func (r *run) addHook(srv *target, h hook) {
 // HTTP client that posts the same bodies to the same endpoint, and how old they are
 // when they come one by one.
 func measureWebhook(r *run, out *Scenario) {
-	s := side{spec: spec{role: gatewayServer, connected: few, hook: ackHook}, load: push}
+	s := side{spec: spec{role: gatewayServer, connected: r.few(), hook: ackHook}, load: push}
 	srv, bare := r.server(s.spec), r.server(bare)
 	n := max(10, int(hookEvents*r.Duration.Seconds()))
 	ours := func(ctx context.Context, _ time.Duration) (sample, error) { return r.backlog(ctx, srv, n) }
@@ -123,14 +123,14 @@ func measureWebhook(r *run, out *Scenario) {
 		})
 	}
 	m := r.takeTurns(r.Duration, ours, floor)
-	out.compared(thousands(n)+" events of the log", "", []string{s.label(r.Options), "bare HTTP client"}, m, 1)
+	out.compared(thousands(n)+" events of the log", "", []string{s.label(), "bare HTTP client"}, m, 1)
 
 	c := r.open(s)
 	srv.posted.takeAges()
 	must(c.offer(r.ctx, hookRate, r.lasting())) // until the last event has come
 	ages := srv.posted.takeAges()
 	t := Table{Of: fmt.Sprintf("age of an event when it comes, %d pushes a second", hookRate), Columns: quantiles()}
-	t.add(s.label(r.Options), ages.quantiles()...)
+	t.add(s.label(), ages.quantiles()...)
 	out.Tables = append(out.Tables, t)
 	out.Notes = append(out.Notes, "Events carry their time in milliseconds.")
 }
@@ -146,7 +146,7 @@ func (r *run) backlog(ctx context.Context, srv *target, n int) (s sample, err er
 	}
 	for left := n; left > 0; left -= 1000 {
 		lines := min(left, 1000)
-		if err := srv.bulk(ctx, r.bulkBody(lines, r.number(few)), lines); err != nil {
+		if err := srv.bulk(ctx, r.bulkBody(lines, r.few()), lines); err != nil {
 			return s, err
 		}
 	}

@@ -36,7 +36,7 @@ func (r *run) findWrk() string {
 // wrkSide plays the pushes of a side with wrk instead of this process. wrk measures
 // whole seconds.
 func (r *run) wrkSide(wrk string, s side, c *callers) play {
-	p := newPushRequest(c.target, s.load, max(1, r.number(s.connected)))
+	p := newPushRequest(c.target, s.load, max(1, s.connected))
 	script := r.newDir("wrk") + ".lua"
 	check(os.WriteFile(script, fmt.Appendf(nil, wrkScript, p.rest, p.clients, r.Seed, requestStart), 0o600))
 	callers := strconv.Itoa(s.load.callers)
