@@ -277,6 +277,19 @@ func TestFailedMeasurementIsTold(t *testing.T) {
 	empty(t, o.Dir)
 }
 
+// The gateway's own bound of connections, by the limit of open files, may be lower.
+func TestIdleClientsHaveRoom(t *testing.T) {
+	o, room := tiny(t), 0
+	o.Scenarios = []string{"idle"}
+	o.start = func(_ context.Context, _ string, s spec, _ string) (*target, error) {
+		room = max(room, s.room)
+		return nil, errors.New("it is enough to see the spec")
+	}
+	if err := Run(t.Context(), o); err == nil || room < o.Most {
+		t.Errorf("room is for %d clients of %d, %v", room, o.Most, err)
+	}
+}
+
 func TestLostClientsSpoilTheMeasurement(t *testing.T) {
 	target, err := startHere(t.Context(), "", spec{role: gatewayServer}, t.TempDir())
 	if err != nil {

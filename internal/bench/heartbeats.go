@@ -21,7 +21,7 @@ func beatCost(w, quiet *sample) Figure { return 1e4 * (w.percent() - quiet.perce
 // measureHeartbeats measures a gateway whose clients only answer heartbeats, at the
 // highest rate and at intervals as in practice.
 func measureHeartbeats(r *run, out *Scenario) {
-	srv, floor := r.server(spec{role: gatewayServer, patient: true}), r.server(bare)
+	srv, floor := r.server(spec{role: gatewayServer, room: r.Most, patient: true}), r.server(bare)
 	beat := r.newDevices(floor, beatCallers, (*device).beat)
 	quiet := r.watch(srv, r.Most, time.Hour)
 	t := Table{Of: thousands(r.Most) + " clients, heartbeat every", Columns: []Column{{"heartbeats", perSecond}, {"CPU, share of a core", percent},
