@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -38,8 +36,6 @@ type floor struct {
 
 	mu    sync.Mutex
 	conns map[*wire]struct{} // of devices
-	row   []*wire            // conns in some order; nil = conns has changed
-	next  int                // index into row
 
 	delivering sync.Mutex // one delivery at a time
 	current    atomic.Pointer[delivery]
@@ -136,7 +132,7 @@ func (f *floor) push(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(bareAnswer)
 }
 
-// bulk writes a frame for each line to the next device, waits for the acks, and
+// bulk writes a frame for each line to a device, waits for the acks, and
 // answers each line.
 func (f *floor) bulk(w http.ResponseWriter, r *http.Request) {
 	var lines [][]byte
@@ -155,7 +151,7 @@ func (f *floor) bulk(w http.ResponseWriter, r *http.Request) {
 	_ = out.Flush()
 }
 
-// broadcast writes one frame to every device in turn and waits for the acks.
+// broadcast writes one frame to every device and waits for the acks.
 func (f *floor) broadcast(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 	f.mu.Lock()
@@ -171,7 +167,7 @@ func (f *floor) broadcast(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `{"counts":{"acked":%d}}`, n)
 }
 
-// deliver writes n payloads to devices in turn and waits for as many acks.
+// deliver writes n payloads to devices and waits for as many acks.
 func (f *floor) deliver(ctx context.Context, n int, payload func(int) []byte) error {
 	f.delivering.Lock()
 	defer f.delivering.Unlock()
@@ -200,17 +196,18 @@ func (f *floor) deliver(ctx context.Context, n int, payload func(int) []byte) er
 	}
 }
 
-// take returns the next n connections in turn; none if there are no connections.
+// take returns n connections in some order, again and again the same if there are
+// fewer; none if there are no connections.
 func (f *floor) take(n int) []*wire {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.row == nil {
-		f.row = slices.Collect(maps.Keys(f.conns))
-	}
 	taken := make([]*wire, 0, n)
-	for len(f.row) > 0 && len(taken) < n {
-		f.next = (f.next + 1) % len(f.row)
-		taken = append(taken, f.row[f.next])
+	for len(f.conns) > 0 && len(taken) < n {
+		for conn := range f.conns {
+			if taken = append(taken, conn); len(taken) == n {
+				break
+			}
+		}
 	}
 	return taken
 }
@@ -240,18 +237,14 @@ func (f *floor) serveDevices(ln net.Listener) {
 // serveDevice answers frames. It holds one small buffer for each connection.
 func (f *floor) serveDevice(conn net.Conn) {
 	w := &wire{Conn: conn, in: make([]byte, 0, 512)} // more than any frame of this program
-	f.change(func() { f.conns[w] = struct{}{} })
-	_ = w.each(func(got frame) error { return f.answer(w, got) })
-	f.change(func() { delete(f.conns, w) })
-	conn.Close()
-}
-
-// change changes the connections.
-func (f *floor) change(do func()) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	do()
-	f.row = nil
+	f.conns[w] = struct{}{}
+	f.mu.Unlock()
+	_ = w.each(func(got frame) error { return f.answer(w, got) })
+	f.mu.Lock()
+	delete(f.conns, w)
+	f.mu.Unlock()
+	conn.Close()
 }
 
 func (f *floor) answer(w *wire, got frame) (err error) {
