@@ -68,39 +68,6 @@ func (r *Report) page() string {
 	if err := pageTemplate.Execute(&b, r); err != nil {
 		panic(err) // the template does not fit the report
 	}
-	return wrapped(b.String())
-}
-
-// wrapped breaks the lines of a page after 120 characters, tables and images left out.
-func wrapped(page string) string {
-	const width = 120
-	var b strings.Builder
-	for line := range strings.Lines(page) {
-		if strings.HasPrefix(line, "|") || strings.HasPrefix(line, "!") {
-			b.WriteString(line)
-			continue
-		}
-		indent := ""
-		if strings.HasPrefix(line, "- ") {
-			indent = "  "
-		}
-		n := 0
-		for word := range strings.FieldsSeq(line) {
-			w := utf8.RuneCountInString(word)
-			switch {
-			case n == 0:
-			case n+1+w > width:
-				b.WriteString("\n" + indent)
-				n = len(indent)
-			default:
-				b.WriteByte(' ')
-				n++
-			}
-			b.WriteString(word)
-			n += w
-		}
-		b.WriteByte('\n')
-	}
 	return b.String()
 }
 
