@@ -1,10 +1,10 @@
 package bench
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -102,12 +102,10 @@ func (r *run) read(t *target, n int) reading {
 
 // metric is a sample without labels from a page in the Prometheus text format.
 func metric(page []byte, name string) Figure {
-	for line := range strings.Lines(string(page)) {
-		if value, ok := strings.CutPrefix(line, name+" "); ok {
-			if v, err := strconv.ParseFloat(strings.TrimSpace(value), 64); err == nil {
-				return Figure(v)
-			}
-		}
+	_, rest, _ := bytes.Cut(page, []byte("\n"+name+" "))
+	value, _, _ := bytes.Cut(rest, []byte("\n"))
+	if v, err := strconv.ParseFloat(string(value), 64); err == nil {
+		return Figure(v)
 	}
 	return unknown
 }
