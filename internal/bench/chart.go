@@ -35,8 +35,7 @@ type Axis struct {
 type Series struct {
 	Name   string      `json:"name"`
 	Points [][2]Figure `json:"points"`
-	Bare   bool        `json:"bare,omitempty"`   // a floor or a bound to compare with: grey
-	Dashed bool        `json:"dashed,omitempty"` // calculated, not measured
+	Bare   bool        `json:"bare,omitempty"` // a floor or a bound to compare with: grey
 }
 
 func (s *Series) add(x, y Figure) { s.Points = append(s.Points, [2]Figure{x, y}) }
@@ -81,14 +80,9 @@ func (c *Chart) svg() ([]byte, error) {
 			line.Color = color.Gray{129}
 		}
 		dots.Shape, dots.Color = draw.CircleGlyph{}, line.Color
-		if s.Dashed {
-			line.Dashes = []vg.Length{vg.Points(5), vg.Points(4)}
-		}
 		p.Add(line)
-		if !s.Dashed && !barred {
-			p.Add(dots)
-		}
 		if !barred {
+			p.Add(dots)
 			p.Legend.Add(s.Name, line)
 		}
 	}

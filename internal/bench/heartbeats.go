@@ -26,7 +26,7 @@ func measureHeartbeats(r *run, out *Scenario) {
 	quiet := r.watch(srv, r.Most, time.Hour)
 	t := Table{Of: thousands(r.Most) + " clients, heartbeat every", Columns: []Column{{"heartbeats", perSecond}, {"CPU, share of a core", percent},
 		{"CPU of a heartbeat", microseconds}, {"bare server, CPU of a heartbeat", microseconds}, {"cores of a million clients", number}}}
-	line, without := Series{Name: "longwire, scaled"}, Series{Name: "without heartbeats", Bare: true, Dashed: true}
+	line, without := Series{Name: "longwire, scaled"}, Series{Name: "without heartbeats", Bare: true}
 	t.add("never", 0, quiet.percent(), unknown, unknown, unknown)
 	cost := unknown // of a heartbeat at the highest rate: the fewer are due together, the more each pays for the wake-up
 	for _, interval := range []Figure{Figure(max(1, r.Most/r.Clients)), 10, 30, 60} {
