@@ -66,7 +66,7 @@ func parts(out io.Writer) []*cobra.Command {
 	sessions.Flags().BoolVar(&host.returning, "returning", false, "some clients come back now and then")
 	worker := &cobra.Command{Use: workerName, Short: "Be clients of a server, by orders on standard input",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return serveWorker(cmd.Context(), duplex{cmd.InOrStdin(), out, os.Stdin.Close})
+			return serveWorker(cmd.Context(), pipes{os.Stdin, os.Stdout})
 		}}
 	all := []*cobra.Command{bare, sessions, worker}
 	for _, c := range all {

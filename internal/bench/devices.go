@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -223,14 +222,11 @@ func serveWorker(ctx context.Context, conn io.ReadWriteCloser) error {
 	return f.Drop(0, nil)
 }
 
-// duplex is a connection over two pipes.
-type duplex struct {
+// pipes are a worker's end of its connection.
+type pipes struct {
 	io.Reader
-	io.Writer
-	close func() error
+	io.WriteCloser
 }
-
-func (d duplex) Close() error { return d.close() }
 
 // startWorker runs this binary as a worker. Its process ends with the connection,
 // and with ctx at the latest.
@@ -239,14 +235,7 @@ func startWorker(ctx context.Context) (io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	return program{path: self, args: []string{workerName}}.work(ctx)
-}
-
-func (p program) work(ctx context.Context) (io.ReadWriteCloser, error) {
-	in, calls := io.Pipe()
-	replies, out := io.Pipe()
-	_, stop, err := p.launch(ctx, in, out, nil)
-	return duplex{replies, calls, func() error { return errors.Join(calls.Close(), in.Close(), stop()) }}, err
+	return program{path: self, args: []string{workerName}}.launch(ctx)
 }
 
 // devices controls a fleet in a worker process, whose CPU time counts neither for the

@@ -12,7 +12,7 @@ import (
 // workerProcess is a real worker.
 func workerProcess(t *testing.T) *devices {
 	t.Helper()
-	conn, err := acting(workerName).work(t.Context())
+	conn, err := acting(workerName).launch(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -126,19 +126,32 @@ type program struct {
 	env  []string
 }
 
-// launch starts a program, which ends with ctx at the latest. stop asks it to end,
-// kills it if it does not, and waits; later calls do nothing. The output ends with the
-// process.
+// process is a program that runs. What is written to it is its input; reads are of its
+// output, which ends with it.
+type process struct {
+	io.Reader
+	io.Writer
+	pid        int
+	complaints tail         // its standard error; to be read when it has ended
+	stop       func() error // asks it to end, kills it if it does not, and waits; later calls do nothing
+}
+
+// Close stops the process.
+func (p *process) Close() error { return p.stop() }
+
+// launch starts a program, which ends with ctx at the latest.
 //
 // The program is started on a thread that lives as long as the process: on Linux a
 // process gets a signal when the thread that started it dies.
-func (p program) launch(ctx context.Context, in io.Reader, out *io.PipeWriter, complaints io.Writer) (pid int, stop func() error, err error) {
+func (p program) launch(ctx context.Context) (*process, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, p.path, p.args...)
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = p.env, in, out, complaints
-	cmd.SysProcAttr, cmd.WaitDelay = dieWithParent(), stopTimeout
-	killed := false
+	out, noOut := cmd.StdoutPipe()
+	in, noIn := cmd.StdinPipe()
+	run := &process{Reader: out, Writer: in}
+	cmd.Env, cmd.Stderr, cmd.SysProcAttr, cmd.WaitDelay = p.env, &run.complaints, dieWithParent(), stopTimeout
 	cmd.Cancel = func() error {
+		in.Close()
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil { // Windows has no such signal
 			return cmd.Process.Kill()
 		}
@@ -147,42 +160,41 @@ func (p program) launch(ctx context.Context, in io.Reader, out *io.PipeWriter, c
 	started, ended := make(chan error), make(chan struct{})
 	go func() { // ends with the process
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		err := cmd.Start()
-		started <- err
-		if err != nil {
-			return
+		err := errors.Join(noOut, noIn)
+		if err == nil {
+			err = cmd.Start()
 		}
-		_ = cmd.Wait() // its exit status has no meaning: it was stopped, or the caller notices its silence
-		killed = cmd.ProcessState.String() == "signal: killed"
-		out.Close()
-		close(ended)
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // its exit status has no meaning: it was stopped, or the caller notices its silence
+			close(ended)
+		}
 	}()
 	if err := <-started; err != nil {
 		cancel()
-		return 0, nil, err
+		return nil, err
 	}
-	return cmd.Process.Pid, sync.OnceValue(func() error {
+	run.pid, run.stop = cmd.Process.Pid, sync.OnceValue(func() error {
 		cancel()
 		<-ended
-		if killed {
-			return fmt.Errorf("process %d was killed", cmd.Process.Pid)
+		if cmd.ProcessState.String() == "signal: killed" {
+			return fmt.Errorf("process %d was killed", run.pid)
 		}
 		return nil
-	}), nil
+	})
+	return run, nil
 }
 
 // startProgram starts a server and waits for its greeting until timeout.
 func startProgram(ctx context.Context, p program, timeout time.Duration) (*target, error) {
-	said, saying := io.Pipe()
-	complaints := &tail{}
-	pid, stop, err := p.launch(ctx, nil, saying, complaints)
+	run, err := p.launch(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t := &target{pid: pid, stop: stop}
+	t := &target{pid: run.pid, stop: run.stop}
 	greeted := make(chan error, 1)
 	go func() { // ends with the process, which closes the pipe
-		lines := bufio.NewReader(said)
+		lines := bufio.NewReader(run)
 		greeted <- t.readGreeting(lines)
 		_, _ = io.Copy(io.Discard, lines)
 	}()
@@ -196,9 +208,9 @@ func startProgram(ctx context.Context, p program, timeout time.Duration) (*targe
 	if err == nil {
 		return t, nil
 	}
-	err = errors.Join(err, stop())
-	if len(complaints.end) > 0 {
-		err = fmt.Errorf("%w; its output: %s", err, bytes.TrimSpace(complaints.end))
+	err = errors.Join(err, run.stop())
+	if len(run.complaints.end) > 0 {
+		err = fmt.Errorf("%w; its output: %s", err, bytes.TrimSpace(run.complaints.end))
 	}
 	return nil, err
 }

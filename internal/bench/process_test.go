@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	case workerName:
-		if err := serveWorker(ctx, duplex{os.Stdin, os.Stdout, os.Stdin.Close}); err != nil {
+		if err := serveWorker(ctx, pipes{os.Stdin, os.Stdout}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
