@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,30 +11,29 @@ import (
 	"time"
 )
 
-// Options of a run. The zero value measures the scenarios with budgets.
+// Options of a run. Command has their defaults.
 type Options struct {
-	Out       io.Writer     // gets the page, or the JSON; nil = discarded
-	Progress  io.Writer     // gets a line when a scenario begins; nil = none
+	Out       io.Writer     // gets the page, or the JSON
+	Progress  io.Writer     // gets a line when a scenario begins
 	JSON      bool          // instead of the page
 	Report    string        // directory that gets page, charts and JSON; "" = none
 	Scenarios []string      // by name; none = those with budgets
 	All       bool          // all scenarios
-	Rounds    int           // of each comparison; default 5, up to 20
-	Duration  time.Duration // load per side and round; default 1 s, 50 ms to 1 min
-	Clients   int           // connected devices under load; default 5,000
-	Most      int           // devices at the largest step of growth, connect, idle and storm; default 18,000
-	Listed    int           // clients of list and sessions, without connections; default 1,000,000
-	Queued    int           // messages for offline clients in growth and restart; default 1,000,000
-	Seed      uint64        // of the random recipients; default 1
-	Dir       string        // parent of stores and files; default the system's temporary directory
-	Longwire  string        // the gateway's binary; default the one beside this program, then the one in PATH
-	Quick     bool          // smaller defaults: 3 rounds of 300 ms, 1,000 devices and at most 3,000, 100,000 listed and queued
+	Rounds    int           // of each comparison
+	Duration  time.Duration // load per side and round
+	Clients   int           // connected devices under load
+	Most      int           // devices at the largest step of growth, connect, idle and storm
+	Listed    int           // clients of list and sessions, without connections
+	Queued    int           // messages for offline clients in growth and restart
+	Seed      uint64        // of the random recipients
+	Dir       string        // parent of stores and files
+	Longwire  string        // the gateway's binary; "" = the one beside this program, then the one in PATH
 	Strict    bool          // a missed budget is an error
 
-	perProcess int                                               // connections; 0 = by the file limit
-	start      starter                                           // of the processes under test; nil = startProcess
-	work       func(context.Context) (io.ReadWriteCloser, error) // starts a worker; nil = startWorker
-	outside    string                                            // the outside loader's binary; "" = wrk from PATH
+	perProcess int                                               // connections
+	start      starter                                           // of the processes under test
+	work       func(context.Context) (io.ReadWriteCloser, error) // starts a worker
+	outside    string                                            // the outside loader's binary
 }
 
 // setting is a whole number among the options.
@@ -50,8 +48,8 @@ type setting struct {
 func (o *Options) settings() []setting {
 	return []setting{
 		{"rounds", &o.Rounds, 5, 3, 20, "rounds in which the sides take turns"},
-		{"clients", &o.Clients, 5000, 1000, 1_000_000, "connected devices under load"},
-		{"most-clients", &o.Most, 18_000, 3000, 1_000_000, "devices of the largest count"},
+		{"clients", &o.Clients, min(5000, o.perProcess), min(1000, o.perProcess), 1_000_000, "connected devices under load"},
+		{"most-clients", &o.Most, min(18_000, o.perProcess), min(3000, o.perProcess), 1_000_000, "devices of the largest count"},
 		{"listed", &o.Listed, 1_000_000, 100_000, 5_000_000, "clients without sockets in list and sessions"},
 		{"queued", &o.Queued, 1_000_000, 100_000, 10_000_000, "messages for offline clients in growth and restart"},
 	}
@@ -66,52 +64,28 @@ const (
 // ErrMissed is returned with Options.Strict if a budget was missed.
 var ErrMissed = errors.New("a budget was missed")
 
-// withDefaults also checks the options.
-func (o Options) withDefaults() (Options, error) {
-	o.perProcess = cmp.Or(o.perProcess, connectionsByFileLimit())
+// refuse returns an error if a measurement with these options would not work.
+func (o *Options) refuse() error {
 	for _, s := range o.settings() {
-		usual := s.usual
-		if o.Quick {
-			usual = s.quick
-		}
-		switch s.value {
-		case &o.Clients:
-			usual = min(usual, o.perProcess)
-		case &o.Most:
-			usual = max(o.Clients, min(usual, o.perProcess))
-		}
-		*s.value = cmp.Or(*s.value, usual)
 		if *s.value < 1 || *s.value > s.most {
-			return o, fmt.Errorf("--%s is from 1 to %s, not %d", s.flag, thousands(s.most), *s.value)
+			return fmt.Errorf("--%s is from 1 to %s, not %d", s.flag, thousands(s.most), *s.value)
 		}
 	}
 	// Several processes share the load, but one gateway holds all connections.
 	if most := max(o.Clients, o.Most); most > o.perProcess {
-		return o, fmt.Errorf("%s clients are more than one gateway may hold with its limit of open files: %s here; raise it (ulimit -n) or take fewer",
+		return fmt.Errorf("%s clients are more than one gateway may hold with its limit of open files: %s here; raise it (ulimit -n) or take fewer",
 			thousands(most), thousands(o.perProcess))
 	}
-	if o.Duration == 0 && o.Quick {
-		o.Duration = 300 * time.Millisecond
-	}
-	o.Duration, o.Seed, o.Dir = cmp.Or(o.Duration, time.Second), cmp.Or(o.Seed, 1), cmp.Or(o.Dir, os.TempDir())
 	if o.Duration < minDuration || o.Duration > maxDuration {
-		return o, fmt.Errorf("a round takes from %s to %s, not %s", minDuration, maxDuration, o.Duration)
+		return fmt.Errorf("a round takes from %s to %s, not %s", minDuration, maxDuration, o.Duration)
 	}
-	o.Out, o.Progress = cmp.Or(o.Out, io.Discard), cmp.Or(o.Progress, io.Discard)
-	if o.start == nil {
-		o.start = startProcess
-	}
-	if o.work == nil {
-		o.work = startWorker
-	}
-	return o, nil
+	return nil
 }
 
 // Run measures, prints and writes the report. It ends when the measurements are
 // done, or early when ctx ends; it has then removed its processes and files.
 func Run(ctx context.Context, o Options) error {
-	o, err := o.withDefaults()
-	if err != nil {
+	if err := o.refuse(); err != nil {
 		return err
 	}
 	chosen, err := o.chosen()

@@ -131,7 +131,7 @@ func tiny(t *testing.T) Options {
 	if err := os.WriteFile(wrk, []byte("#!/bin/sh\necho RESULT 10 1000000 0 100 200\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return Options{Out: &bytes.Buffer{}, JSON: true, Rounds: 1, Duration: minDuration, Clients: 20, Most: 30, Listed: 250, Queued: 300, Dir: t.TempDir(),
+	return Options{Out: &bytes.Buffer{}, Progress: io.Discard, JSON: true, Rounds: 1, Duration: minDuration, Clients: 20, Most: 30, Listed: 250, Queued: 300, Dir: t.TempDir(),
 		perProcess: 35, start: startHere, work: workHere, outside: wrk}
 }
 

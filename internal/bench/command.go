@@ -1,17 +1,18 @@
 package bench
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
 
 // Command is longwire-bench. It writes the page or the JSON to out.
 func Command(out io.Writer) *cobra.Command {
-	o := Options{Out: out}
+	o := Options{Out: out, perProcess: connectionsByFileLimit(), start: startProcess, work: startWorker, outside: "wrk"}
+	quick := false
 	cmd := &cobra.Command{
 		Use:   "longwire-bench",
 		Short: "Measure the performance of a longwire gateway on this machine",
@@ -32,25 +33,43 @@ A missed budget is shown and is no failure, unless --strict is given.`,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Progress = cmd.ErrOrStderr()
+			if quick {
+				o.lessen(cmd.Flags().Changed)
+			}
+			if !cmd.Flags().Changed("most-clients") {
+				o.Most = max(o.Most, o.Clients)
+			}
 			return Run(cmd.Context(), o)
 		},
 	}
 	f := cmd.Flags()
 	for _, s := range o.settings() {
-		f.IntVar(s.value, s.flag, 0, fmt.Sprintf("%s (default %d)", s.help, s.usual))
+		f.IntVar(s.value, s.flag, s.usual, s.help)
 	}
 	f.StringSliceVar(&o.Scenarios, "scenario", nil, "measure only these: "+strings.Join(Names(), ", "))
 	f.BoolVar(&o.All, "all", false, "measure the scenarios without budgets too")
 	f.StringVar(&o.Report, "report", "", "write page, charts and JSON into this directory")
 	f.BoolVar(&o.JSON, "json", false, "print JSON instead of the page")
-	f.DurationVar(&o.Duration, "duration", 0, "load per side and round (default 1s)")
-	f.Uint64Var(&o.Seed, "seed", 0, "of the random recipients (default 1)")
-	f.StringVar(&o.Dir, "dir", "", "where stores are made; on the disk to be measured (default "+os.TempDir()+")")
+	f.DurationVar(&o.Duration, "duration", time.Second, "load per side and round")
+	f.Uint64Var(&o.Seed, "seed", 1, "of the random recipients")
+	f.StringVar(&o.Dir, "dir", os.TempDir(), "where stores are made; on the disk to be measured")
 	f.StringVar(&o.Longwire, "longwire", "", "binary of the gateway (default the one beside this program, then in PATH)")
-	f.BoolVar(&o.Quick, "quick", false, "less of everything: 3 rounds of 300ms, 1000 devices, 100000 listed and queued")
+	f.BoolVar(&quick, "quick", false, "less of everything: 3 rounds of 300ms, 1000 devices, 100000 listed and queued")
 	f.BoolVar(&o.Strict, "strict", false, "fail when a budget is missed")
 	cmd.AddCommand(parts(out)...)
 	return cmd
+}
+
+// lessen takes the quick defaults of the flags that are not given.
+func (o *Options) lessen(given func(flag string) bool) {
+	for _, s := range o.settings() {
+		if !given(s.flag) {
+			*s.value = s.quick
+		}
+	}
+	if !given("duration") {
+		o.Duration = 300 * time.Millisecond
+	}
 }
 
 // parts are the hidden subcommands: processes of a run that run this binary.

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +28,7 @@ const wrkThreads = "2"
 
 // findWrk returns the outside loader; "" if there is none.
 func (r *run) findWrk() string {
-	path, _ := exec.LookPath(cmp.Or(r.outside, "wrk"))
+	path, _ := exec.LookPath(r.outside)
 	return path
 }
 
