@@ -50,7 +50,7 @@ func clientID(n int) string { return fmt.Sprintf("c-%06d", n) }
 
 // device is one simulated client.
 type device struct {
-	wire
+	*wire
 	tcp  net.Conn // below the wire, or the same
 	sent uint64   // uplinks
 	up   []byte   // an uplink's frame, reused
@@ -81,7 +81,7 @@ func (j *Join) dial(ctx context.Context, n int) (*device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &device{wire: wire{Conn: conn, in: make([]byte, 0, 256)}, tcp: conn}
+	d := &device{wire: newWire(conn), tcp: conn}
 	if j.TLS { // this run has made the certificate
 		d.Conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
 	}

@@ -236,7 +236,7 @@ func (f *floor) serveDevices(ln net.Listener) {
 
 // serveDevice answers frames. It holds one small buffer for each connection.
 func (f *floor) serveDevice(conn net.Conn) {
-	w := &wire{Conn: conn, in: make([]byte, 0, 512)} // more than any frame of this program
+	w := newWire(conn)
 	f.mu.Lock()
 	f.conns[w] = struct{}{}
 	f.mu.Unlock()

@@ -81,7 +81,7 @@ func TestAcksOfAnotherDeliveryDoNotCount(t *testing.T) {
 		near, far := net.Pipe()
 		defer near.Close()
 		go func() { _, _ = io.Copy(io.Discard, far) }() // ends with the pipe
-		device := &wire{Conn: near}
+		device := newWire(near)
 		f := &floor{conns: map[*wire]struct{}{device: {}}}
 		deliver := func() <-chan error {
 			ended := make(chan error, 1)
@@ -119,7 +119,7 @@ func TestAcksOfAnotherDeliveryDoNotCount(t *testing.T) {
 func TestDeviceWaitsForItsAnswer(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
-	d := &device{wire: wire{Conn: near}}
+	d := &device{wire: newWire(near)}
 	said := make(chan []byte, 1)
 	go func() { // ends with the conversation
 		defer far.Close()
@@ -141,7 +141,7 @@ func TestDeviceWaitsForItsAnswer(t *testing.T) {
 	if want := appendData(nil, 1, pushPayload); !bytes.Equal(<-said, want) {
 		t.Errorf("the first uplink is not %x", want)
 	}
-	if err := d.await(frameAck); err == nil {
+	if _, err := d.next(); err == nil {
 		t.Error("CLOSE does not end the wait")
 	}
 }

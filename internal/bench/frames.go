@@ -1,12 +1,12 @@
 package bench
 
 import (
-	"cmp"
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
-	"slices"
 	"time"
 )
 
@@ -68,88 +68,85 @@ func appendAck(b []byte, data frame) ([]byte, error) {
 
 var errBrokenFrame = errors.New("the other end sent a broken frame")
 
-// nextFrame reads the frame at the start of b; size 0 means that more bytes are
-// needed.
-func nextFrame(b []byte) (f frame, size int, err error) {
-	if len(b) < 3 {
-		return f, 0, nil
-	}
-	length, n := binary.Uvarint(b[2:min(len(b), 6)])
-	switch {
-	case n == 0 && len(b) < 6:
-		return f, 0, nil
-	case n <= 0 || length > maxFrameLength || b[1]&0x0f != frameVersion:
-		return f, 0, errBrokenFrame
-	}
-	size = 2 + n + int(length)
-	if len(b) < size {
-		return f, 0, nil
-	}
-	return frame{kind: b[0], flags: b[1] &^ 0x0f, body: b[2+n : size]}, size, nil
-}
-
 // wire is one end of a connection. One goroutine at a time reads from it.
 type wire struct {
 	net.Conn
-	in  []byte // the start of a frame; its capacity is for reads
-	out []byte // answers to be written
+	in  *bufio.Reader // of Read
+	out []byte        // answers to be written
+}
+
+func newWire(conn net.Conn) *wire {
+	w := &wire{Conn: conn}
+	w.in = bufio.NewReaderSize(w, 512) // more than any frame of this program
+	return w
+}
+
+// Read first writes the answers, so that those to frames that came together go out in
+// one write.
+func (w *wire) Read(b []byte) (int, error) {
+	if len(w.out) > 0 {
+		if _, err := w.Write(w.out); err != nil {
+			return 0, err
+		}
+		w.out = w.out[:0]
+	}
+	return w.Conn.Read(b)
+}
+
+// next reads a frame. A CLOSE is an error.
+func (w *wire) next() (f frame, err error) {
+	head, err := w.in.Peek(2)
+	if err != nil {
+		return f, err
+	}
+	version := head[1] & 0x0f
+	f.kind, f.flags = head[0], head[1]&^0x0f
+	_, _ = w.in.Discard(len(head))
+	length, err := binary.ReadUvarint(w.in)
+	switch {
+	case err != nil:
+		return f, err
+	case length > maxFrameLength || version != frameVersion:
+		return f, errBrokenFrame
+	case length > uint64(w.in.Size()):
+		f.body = make([]byte, length)
+		_, err = io.ReadFull(w.in, f.body)
+	default:
+		f.body, err = w.in.Peek(int(length))
+		_, _ = w.in.Discard(len(f.body))
+	}
+	if err == nil && f.kind == frameClose {
+		err = fmt.Errorf("the other end closed the connection: %q", f.body)
+	}
+	return f, err
 }
 
 // each calls answer for every frame until answer returns an error. answer appends to
-// out; the answers to frames that came together go out in one write.
+// out.
 func (w *wire) each(answer func(frame) error) error {
 	for {
-		taken, err := 0, error(nil)
-		for err == nil {
-			f, size, broken := nextFrame(w.in[taken:])
-			if err = broken; size == 0 {
-				break
-			}
-			taken += size
-			if err = answer(f); f.kind == frameClose {
-				err = fmt.Errorf("the other end closed the connection: %q", f.body)
-			}
-		}
-		w.in = w.in[:copy(w.in, w.in[taken:])]
-		if len(w.out) > 0 {
-			_, failed := w.Write(w.out)
-			w.out, err = w.out[:0], cmp.Or(err, failed)
+		f, err := w.next()
+		if err == nil {
+			err = answer(f)
 		}
 		if err != nil {
 			return err
 		}
-		w.in = slices.Grow(w.in, 1) // a longer frame; its length was checked
-		n, err := w.Read(w.in[len(w.in):cap(w.in)])
-		if err != nil {
-			return err
-		}
-		w.in = w.in[:len(w.in)+n]
 	}
 }
 
-var errCame = errors.New("the frame has come")
-
-// await reads until a frame of this kind has come. It answers heartbeats.
-func (w *wire) await(kind byte) error {
-	err := w.each(func(f frame) error {
-		switch f.kind {
-		case kind:
-			return errCame
-		case frameHeartbeat:
-			w.out = append(w.out, heartbeatAckFrame...)
-		}
-		return nil
-	})
-	if err == errCame {
-		return nil
-	}
-	return err
-}
-
-// exchange sends frames and waits for the answer of this kind.
+// exchange sends frames and waits for the answer of this kind. It answers heartbeats.
 func (w *wire) exchange(frames []byte, kind byte) error {
 	if _, err := w.Write(frames); err != nil {
 		return err
 	}
-	return w.await(kind)
+	for {
+		f, err := w.next()
+		if err != nil || f.kind == kind {
+			return err
+		}
+		if f.kind == frameHeartbeat {
+			w.out = append(w.out, heartbeatAckFrame...)
+		}
+	}
 }
