@@ -24,14 +24,13 @@ func (s side) label() string {
 }
 
 // compare gives the sides their turns, round by round. Each side is compared with
-// the reference in the same round; the first side's ratios are the scenario's
-// values.
+// the second one, the reference, in the same round; the first side's ratios are the
+// scenario's values.
 type compare struct {
-	sides     []side
-	reference int       // index of the side that the others are compared with
-	shares    []float64 // of the first side's highest rate, offered in open loops to the first two sides; none = closed loop only
-	wrk       bool      // also measure the first two sides with the outside loader
-	bars      bool      // a chart of CPU over sides
+	sides  []side
+	shares []float64 // of the first side's highest rate, offered in open loops to the first two sides; none = closed loop only
+	wrk    bool      // also measure the first two sides with the outside loader
+	bars   bool      // a chart of CPU over sides
 }
 
 // Names of a comparison's values: the first side's ratio to the reference.
@@ -57,7 +56,7 @@ func (c compare) take(r *run, out *Scenario) {
 		names, all, plays = append(names, s.label()), append(all, opened), append(plays, opened.play)
 	}
 	m := r.takeTurns(r.Duration, plays...)
-	out.compared("closed loop, "+nouns[c.sides[0].load.what], "", names, m, c.reference)
+	out.compared("closed loop, "+nouns[c.sides[0].load.what], "", names, m)
 	if c.bars {
 		out.Charts = append(out.Charts, cpuChart(out.Name, names, m))
 	}
@@ -71,11 +70,11 @@ func (c compare) take(r *run, out *Scenario) {
 
 // compared adds the table of rounds, the spread of each ratio, and the first side's
 // ratios as values.
-func (out *Scenario) compared(of, prefix string, names []string, m match, reference int) {
+func (out *Scenario) compared(of, prefix string, names []string, m match) {
 	t := Table{Of: of, Columns: []Column{{"rate", perSecond}, {"rate to reference", ratio}, {"least", ratio}, {"most", ratio},
 		{"CPU each", microseconds}, {"CPU to reference", ratio}, {"least", ratio}, {"most", ratio}, {"p50", milliseconds}, {"p99", milliseconds}}}
 	for i := range m {
-		rates, cpus := m.ratios(i, reference, (*sample).perSecond), m.ratios(i, reference, (*sample).cpuEach)
+		rates, cpus := m.ratios(i, (*sample).perSecond), m.ratios(i, (*sample).cpuEach)
 		if i == 0 {
 			out.value(prefix+valueRate, rates...)
 			out.value(prefix+valueCPU, cpus...)
@@ -107,7 +106,7 @@ func (c compare) takeOutside(r *run, out *Scenario, names []string, all []*calle
 		return
 	}
 	m := r.takeTurns(r.Duration, r.wrkSide(path, c.sides[0], all[0]), r.wrkSide(path, c.sides[1], all[1]))
-	out.compared("outside loader (wrk), closed loop", wrkPrefix, names[:2], m, 1)
+	out.compared("outside loader (wrk), closed loop", wrkPrefix, names[:2], m)
 }
 
 // takeOpen offers shares of the highest rate to the first two sides: both get the
@@ -127,7 +126,7 @@ func (c compare) takeOpen(r *run, out *Scenario, names []string, all []*callers,
 	for _, share := range shares {
 		rate := Figure(share) * highest
 		m := r.takeTurns(r.Duration, all[0].at(rate), all[1].at(rate))
-		ratios := m.ratios(0, 1, func(s *sample) Figure { return s.latency.ms(0.99) })
+		ratios := m.ratios(0, func(s *sample) Figure { return s.latency.ms(0.99) })
 		if share == halfRate {
 			out.value(valueP99, ratios...)
 		}
@@ -150,6 +149,9 @@ func (c *callers) at(rate Figure) play {
 	return func(ctx context.Context, d time.Duration) (sample, error) { return c.offer(ctx, rate, d) }
 }
 
+// reference is the index of the side that the others are compared with.
+const reference = 1
+
 // match has the rounds of several sides that took turns.
 type match [][]sample
 
@@ -169,7 +171,7 @@ func (r *run) takeTurns(d time.Duration, sides ...play) match {
 }
 
 // ratios are value(side) / value(reference), round by round.
-func (m match) ratios(side, reference int, value func(*sample) Figure) (list []Figure) {
+func (m match) ratios(side int, value func(*sample) Figure) (list []Figure) {
 	floor := m.values(reference, value)
 	for i, v := range m.values(side, value) {
 		list = append(list, v/floor[i])

@@ -15,10 +15,10 @@ func TestRatiosAreThoseOfTheRounds(t *testing.T) {
 	}
 	// In the second round something else slowed down both, in the third our side only.
 	m := match{second(500, 50, 10), second(1000, 100, 1000)}
-	if got, want := median(m.ratios(0, 1, (*sample).perSecond)), Figure(0.5); got != want {
+	if got, want := median(m.ratios(0, (*sample).perSecond)), Figure(0.5); got != want {
 		t.Errorf("ratio is %v, want %v", got, want)
 	}
-	if got := m.ratios(0, 1, (*sample).cpuEach); !got[0].none() {
+	if got := m.ratios(0, (*sample).cpuEach); !got[0].none() {
 		t.Errorf("CPU time that is not known has the ratio %v", got[0])
 	}
 }

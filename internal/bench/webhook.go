@@ -123,7 +123,7 @@ func measureWebhook(r *run, out *Scenario) {
 		})
 	}
 	m := r.takeTurns(r.Duration, ours, floor)
-	out.compared(thousands(n)+" events of the log", "", []string{s.label(), "bare HTTP client"}, m, 1)
+	out.compared(thousands(n)+" events of the log", "", []string{s.label(), "bare HTTP client"}, m)
 
 	c := r.open(s)
 	srv.posted.takeAges()
