@@ -63,7 +63,7 @@ func startHere(_ context.Context, _ string, s spec, dir string) (*target, error)
 	if err != nil {
 		return nil, err
 	}
-	hooks, err := webhook.New(webhook.Config{Gateway: g, Lookup: feed.NewLookup(g), Encode: api.EventEncoder(g, ""), AllowLoopback: func() bool { return s.hook != noHook }})
+	hooks, err := webhook.New(webhook.Config{Gateway: g, Lookup: feed.NewLookup(g), Encode: api.EventEncoder(g, ""), AllowLoopback: func() bool { return s.hook != "" }})
 	if err != nil {
 		return nil, err
 	}

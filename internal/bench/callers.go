@@ -65,7 +65,7 @@ func (r *run) open(s side) *callers {
 // newDevices are n registered devices that exchange a frame again and again.
 func (r *run) newDevices(t *target, n int, exchange func(*device) error) *callers {
 	c := &callers{target: t}
-	j := Join{Addr: t.tcp, Count: n}.withDefaults()
+	j := Join{Addr: t.tcp, Count: n}
 	for i := range n {
 		d := must(j.admit(r.ctx, i))
 		r.onClose(func() error { d.hangUp(); return nil })

@@ -36,12 +36,6 @@ const (
 	mostSources     = 200    // last numbers of 127.0.0.x
 )
 
-func (j Join) withDefaults() Join {
-	j.AtOnce = cmp.Or(j.AtOnce, dialsAtOnce)
-	j.Heartbeat = cmp.Or(j.Heartbeat, time.Hour)
-	return j
-}
-
 // sources is the number of addresses that clients connect from.
 func (j *Join) sources() int { return min(max(leastSources, j.Count/portsPerSource+1), mostSources) }
 
@@ -87,7 +81,7 @@ func (j *Join) dial(ctx context.Context, n int) (*device, error) {
 	}
 	deadline, _ := ctx.Deadline()
 	_ = conn.SetDeadline(deadline)
-	if err := d.exchange(registerFrame(clientID(n), j.Heartbeat), frameRegisterAck); err != nil {
+	if err := d.exchange(registerFrame(clientID(n), cmp.Or(j.Heartbeat, time.Hour)), frameRegisterAck); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("register %s: %w", clientID(n), err)
 	}
@@ -134,10 +128,9 @@ type Counts struct {
 // Join connects and registers clients, none of them joined yet. The reply is the
 // time from the call to each registration. After an error none of them is connected.
 func (f *fleet) Join(j Join, times *[]time.Duration) error {
-	j = j.withDefaults()
 	joined, start := make([]*device, j.Count), time.Now()
 	*times = make([]time.Duration, j.Count)
-	err := inParallel(j.AtOnce, j.Count, func(i int) (err error) {
+	err := inParallel(cmp.Or(j.AtOnce, dialsAtOnce), j.Count, func(i int) (err error) {
 		joined[i], err = j.admit(f.ctx, j.First+i)
 		(*times)[i] = time.Since(start)
 		return err

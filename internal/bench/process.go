@@ -106,7 +106,7 @@ func (s spec) gatewayArgs(dir string) ([]string, error) {
 	if s.patient {
 		args = append(args, "--tcp-grace", "30s")
 	}
-	if s.hook != noHook {
+	if s.hook != "" {
 		args = append(args, "--webhooks-allow-networks", "127.0.0.0/8")
 	}
 	if s.role == gatewayTLS {

@@ -32,7 +32,7 @@ func (s spec) words() string {
 	add(s.connected, "connected")
 	add(s.offline, "offline")
 	add(s.queued, "queued for others")
-	if s.hook != noHook {
+	if s.hook != "" {
 		parts = append(parts, string(s.hook))
 	}
 	return strings.Join(parts, ", ")
@@ -64,7 +64,7 @@ func (r *run) newServer(s spec) *target {
 	if s.connected > 0 && s.role != sessionServer {
 		r.connect(t, Join{Count: s.connected})
 	}
-	if s.hook != noHook {
+	if s.hook != "" {
 		r.addHook(t, s.hook)
 	}
 	return t

@@ -13,11 +13,10 @@ import (
 	"time"
 )
 
-// hook is a webhook of a gateway under load.
+// hook is a webhook of a gateway under load; "" = none.
 type hook string
 
 const (
-	noHook    hook = ""
 	quietHook hook = "a webhook that selects none" // of the events; it is active
 	ackHook   hook = "a webhook that posts every ack"
 )
