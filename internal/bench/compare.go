@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os/exec"
 	"time"
 )
 
@@ -100,8 +101,8 @@ func cpuChart(name string, names []string, m match) Chart {
 
 // takeOutside repeats the closed loop with an outside loader.
 func (c compare) takeOutside(r *run, out *Scenario, names []string, all []*callers) {
-	path := r.findWrk()
-	if path == "" {
+	path, err := exec.LookPath(r.outside)
+	if err != nil {
 		out.Notes = append(out.Notes, "Outside loader: not run: wrk is not in PATH.")
 		return
 	}

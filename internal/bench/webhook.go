@@ -85,13 +85,9 @@ func (s *sink) await(ctx context.Context, n int) error {
 func (r *run) addHook(srv *target, h hook) {
 	ln := must(net.Listen("tcp", "127.0.0.1:0"))
 	end := &sink{url: "http://" + ln.Addr().String()}
-	ctx, cancel := context.WithCancel(r.ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- serveHTTP(ctx, ln, patientServer(end)) }()
-	r.onClose(func() error {
-		cancel()
-		return <-ended
-	})
+	serving := patientServer(end)
+	go func() { _ = serving.Serve(ln) }() // ends with Close
+	r.onClose(serving.Close)
 	client := ""
 	if h == quietHook {
 		client = `,"client":"nobody"`

@@ -26,12 +26,6 @@ end
 // wrkThreads send the requests.
 const wrkThreads = "2"
 
-// findWrk returns the outside loader; "" if there is none.
-func (r *run) findWrk() string {
-	path, _ := exec.LookPath(r.outside)
-	return path
-}
-
 // wrkSide plays the pushes of a side with wrk instead of this process. wrk measures
 // whole seconds.
 func (r *run) wrkSide(wrk string, s side, c *callers) play {
