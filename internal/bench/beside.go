@@ -14,15 +14,15 @@ const besideShare = 0.1
 // broadcasts to all follow one another. The gateway decides the rate.
 func measureBroadcasts(r *run, out *Scenario) {
 	rate := Figure(0)
-	t := Table{Columns: quantiles()}
-	all := Table{Of: "broadcasts to " + thousands(r.Clients) + " clients", Columns: []Column{{"deliveries", perSecond}, {"CPU of a delivery", microseconds}}}
+	t := out.table("single pushes", quantiles())
+	all := out.table("broadcasts to "+thousands(r.Clients)+" clients", []Column{{"deliveries", perSecond}, {"CPU of a delivery", microseconds}})
 	chart := percentileChart(out.Name, "Latency of single pushes beside broadcasts")
 	for _, s := range []side{{spec: spec{role: gatewayServer, connected: r.Clients}, load: pushOnline}, {spec: spec{role: bareServer, connected: r.Clients}, load: pushOnline}} {
 		single, broadcast := r.open(s), r.open(side{spec: s.spec, load: load{what: broadcasts}})
 		if rate == 0 {
 			highest := must(single.play(r.ctx, r.Duration))
 			rate = besideShare * highest.perSecond()
-			t.Of = fmt.Sprintf("single pushes, %.0f/s", rate)
+			t.Of += fmt.Sprintf(", %.0f/s", rate)
 		}
 		alone, wave := must(single.offer(r.ctx, rate, r.lasting())), must(broadcast.play(r.ctx, r.lasting()))
 		var during sample
@@ -34,7 +34,7 @@ func measureBroadcasts(r *run, out *Scenario) {
 		t.add(name+", beside", during.latency.quantiles()...)
 		chart.Series = append(chart.Series, alone.latency.percentiles(name+", alone", bare), during.latency.percentiles(name+", beside", bare))
 	}
-	out.Tables, out.Charts = append(out.Tables, t, all), append(out.Charts, chart)
+	out.Charts = append(out.Charts, chart)
 }
 
 // while runs background until do returns. background ends soon after its context.

@@ -72,8 +72,8 @@ func (c compare) take(r *run, out *Scenario) {
 // compared adds the table of rounds, the spread of each ratio, and the first side's
 // ratios as values.
 func (out *Scenario) compared(of, prefix string, names []string, m match) {
-	t := Table{Of: of, Columns: []Column{{"rate", perSecond}, {"rate to reference", ratio}, {"least", ratio}, {"most", ratio},
-		{"CPU each", microseconds}, {"CPU to reference", ratio}, {"least", ratio}, {"most", ratio}, {"p50", milliseconds}, {"p99", milliseconds}}}
+	t := out.table(of, []Column{{"rate", perSecond}, {"rate to reference", ratio}, {"least", ratio}, {"most", ratio},
+		{"CPU each", microseconds}, {"CPU to reference", ratio}, {"least", ratio}, {"most", ratio}, {"p50", milliseconds}, {"p99", milliseconds}})
 	for i := range m {
 		rates, cpus := m.ratios(i, (*sample).perSecond), m.ratios(i, (*sample).cpuEach)
 		if i == 0 {
@@ -86,7 +86,6 @@ func (out *Scenario) compared(of, prefix string, names []string, m match) {
 		t.add(names[i], m.median(i, (*sample).perSecond), rate, leastRate, mostRate,
 			m.median(i, (*sample).cpuEach), cpu, leastCPU, mostCPU, l.ms(0.5), l.ms(0.99))
 	}
-	out.Tables = append(out.Tables, t)
 	out.Notes = append(out.Notes, fmt.Sprintf("The reference of “%s” is %s.", of, names[reference]))
 }
 
@@ -113,10 +112,10 @@ func (c compare) takeOutside(r *run, out *Scenario, names []string, all []*calle
 // takeOpen offers shares of the highest rate to the first two sides: both get the
 // same rates.
 func (c compare) takeOpen(r *run, out *Scenario, names []string, all []*callers, highest Figure) {
-	t := Table{Of: "open loop, share of " + perSecond.text(highest), Columns: []Column{{"offered", perSecond},
+	t := out.table("open loop, share of "+perSecond.text(highest), []Column{{"offered", perSecond},
 		{"p50", milliseconds}, {"p99", milliseconds}, {"p99.9", milliseconds}, {"CPU each", microseconds},
 		{"reference p50", milliseconds}, {"p99", milliseconds}, {"CPU each", microseconds},
-		{"p99 to reference", ratio}, {"least", ratio}, {"most", ratio}}}
+		{"p99 to reference", ratio}, {"least", ratio}, {"most", ratio}})
 	chart := Chart{Name: out.Name, Title: out.Title, X: Axis{Label: nouns[c.sides[0].load.what] + " a second, offered at a fixed pace"},
 		Y:      Axis{Label: "latency from the intended start, ms", Log: true},
 		Series: []Series{{Name: "p50"}, {Name: "p99"}, {Name: "p99.9"}, {Name: names[1] + ", p99", Bare: true}}}
@@ -139,7 +138,7 @@ func (c compare) takeOpen(r *run, out *Scenario, names []string, all []*callers,
 			chart.Series[i].add(rate, v)
 		}
 	}
-	out.Tables, out.Charts = append(out.Tables, t), append(out.Charts, chart)
+	out.Charts = append(out.Charts, chart)
 }
 
 // play runs one round of about d.

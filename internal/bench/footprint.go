@@ -116,8 +116,7 @@ func (f footprint) tables(out *Scenario, last map[string][]reading) {
 	chart := Chart{Name: out.Name, Title: out.Title, X: Axis{Label: "connected devices, idle"}, Y: Axis{Label: "resident memory of the process, MiB"}}
 	for _, s := range f.sides {
 		readings := last[s.value]
-		t := Table{Of: string(s.role) + ", clients",
-			Columns: []Column{{"registrations", perSecond}, {"CPU each", microseconds}, {"RSS", mebibytes}, {"memory each", bytesEach}}}
+		t := out.table(string(s.role)+", clients", []Column{{"registrations", perSecond}, {"CPU each", microseconds}, {"RSS", mebibytes}, {"memory each", bytesEach}})
 		line := Series{Name: string(s.role), Bare: s.role == bareServer}
 		for i, now := range readings {
 			line.add(Figure(now.clients), mib(now.rss))
@@ -125,7 +124,7 @@ func (f footprint) tables(out *Scenario, last map[string][]reading) {
 				t.add(thousands(now.clients), now.perSecond(), now.cpuEach(), mib(now.rss), each(readings[0], now))
 			}
 		}
-		out.Tables, chart.Series = append(out.Tables, t), append(chart.Series, line)
+		chart.Series = append(chart.Series, line)
 	}
 	if len(f.steps) > 1 {
 		out.Charts = append(out.Charts, chart)
@@ -148,12 +147,11 @@ func (out *Scenario) capacity(plain, tls []reading) {
 	if end.kernel == 0 || kernel <= 0 {
 		kernel = kernelGuess
 	}
-	t := Table{Of: "memory of the machine", Columns: []Column{{"idle clients, plain TCP", count}, {"idle clients, TLS", count}}}
+	t := out.table("memory of the machine", []Column{{"idle clients, plain TCP", count}, {"idle clients, TLS", count}})
 	for _, gib := range []Figure{1, 4, 16} {
 		room := gib*(1<<30)*(1-systemShare) - Figure(base.rss)
 		t.add(fmt.Sprintf("%.0f GiB", gib), twoDigits(room/(each(base, end)+kernel)), twoDigits(room/(each(tls[0], tls[len(tls)-1])+kernel)))
 	}
-	out.Tables = append(out.Tables, t)
 	out.Notes = append(out.Notes, fmt.Sprintf("The table of machines is extrapolated, not tried: the process's memory for each client, and %s for its socket in the kernel. "+
 		"A quarter of the memory is left to the system and to the growth under load.", bytesEach.text(kernel)))
 }

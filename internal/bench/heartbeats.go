@@ -24,8 +24,8 @@ func measureHeartbeats(r *run, out *Scenario) {
 	srv, floor := r.server(spec{role: gatewayServer, room: r.Most, patient: true}), r.server(bare)
 	beat := r.newDevices(floor, beatCallers, (*device).beat)
 	quiet := r.watch(srv, r.Most, time.Hour)
-	t := Table{Of: thousands(r.Most) + " clients, heartbeat every", Columns: []Column{{"heartbeats", perSecond}, {"CPU, share of a core", percent},
-		{"CPU of a heartbeat", microseconds}, {"bare server, CPU of a heartbeat", microseconds}, {"cores of a million clients", number}}}
+	t := out.table(thousands(r.Most)+" clients, heartbeat every", []Column{{"heartbeats", perSecond}, {"CPU, share of a core", percent},
+		{"CPU of a heartbeat", microseconds}, {"bare server, CPU of a heartbeat", microseconds}, {"cores of a million clients", number}})
 	line, without := Series{Name: "longwire, scaled"}, Series{Name: "without heartbeats", Bare: true}
 	t.add("never", 0, quiet.percent(), unknown, unknown, unknown)
 	cost := unknown // of a heartbeat at the highest rate: the fewer are due together, the more each pays for the wake-up
@@ -39,7 +39,6 @@ func measureHeartbeats(r *run, out *Scenario) {
 		line.add(interval, w.percent())
 		without.add(interval, quiet.percent())
 	}
-	out.Tables = append(out.Tables, t)
 	out.Notes = append(out.Notes, "The cores of a million clients are extrapolated, with the cost of a heartbeat at the highest rate.")
 	out.Charts = append(out.Charts, Chart{Name: out.Name, Title: "CPU of " + thousands(r.Most) + " idle clients",
 		X: Axis{Label: "heartbeat interval, seconds"}, Y: Axis{Label: "share of a core, %"}, Series: []Series{line, without}})

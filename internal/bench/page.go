@@ -56,7 +56,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"milliseconds": milliseconds.text,
 	"gibibytes":    func(b int64) string { return fmt.Sprintf("%.0f", float64(b)/(1<<30)) },
 	"budgets":      budgetCells,
-	"cells":        Table.cells,
+	"cells":        (*Table).cells,
 	"aligned":      aligned,
 	"words":        Chart.words,
 }).Parse(pageText))
@@ -93,7 +93,7 @@ func (b *budget) goal(v float64) string {
 }
 
 // cells is the table as text, the head included.
-func (t Table) cells() [][]string {
+func (t *Table) cells() [][]string {
 	lines := [][]string{{t.Of}}
 	for _, c := range t.Columns {
 		lines[0] = append(lines[0], c.Name)

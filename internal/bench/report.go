@@ -125,7 +125,7 @@ type heading struct {
 type Scenario struct {
 	heading
 	Notes   []string            `json:"notes,omitempty"`
-	Tables  []Table             `json:"tables,omitempty"`
+	Tables  []*Table            `json:"tables,omitempty"`
 	Charts  []Chart             `json:"charts,omitempty"`
 	Values  map[string][]Figure `json:"values,omitempty"`  // of the rounds, by name; budgets refer to them
 	Failure string              `json:"failure,omitempty"` // why it could not be measured; "" = it was
@@ -134,6 +134,13 @@ type Scenario struct {
 // value appends rounds to a value.
 func (out *Scenario) value(name string, rounds ...Figure) {
 	out.Values[name] = append(out.Values[name], rounds...)
+}
+
+// table appends an empty table.
+func (out *Scenario) table(of string, columns []Column) *Table {
+	t := &Table{Of: of, Columns: columns}
+	out.Tables = append(out.Tables, t)
+	return t
 }
 
 // Table is figures in lines under columns.

@@ -75,7 +75,7 @@ func TestChosen(t *testing.T) {
 // aReport is one with everything in it, of fixed figures.
 func aReport() Report {
 	s := Scenario{heading: heading{"connect", "Devices connect and stay", "devices are connected", "none"}, Notes: []string{"Extrapolated."},
-		Tables: []Table{{Of: "clients", Columns: []Column{{"registrations", perSecond}, {"RSS", mebibytes}}}},
+		Tables: []*Table{{Of: "clients", Columns: []Column{{"registrations", perSecond}, {"RSS", mebibytes}}}},
 		Charts: []Chart{{Name: "connect", Title: "Memory", X: Axis{Label: "clients"}, Y: Axis{Label: "MiB"},
 			Series: []Series{{Name: "longwire", Points: [][2]Figure{{0, 30}, {1000, 34.1}}}}}}}
 	s.Tables[0].add("1,000", 12345.6, 34.1)

@@ -14,8 +14,7 @@ func measureRestart(r *run, out *Scenario) {
 	dir, began := r.newDir("restart"), time.Now()
 	check(fillStore(r.ctx, dir, r.Queued))
 	out.Notes = append(out.Notes, fmt.Sprintf("The store was filled in %s and closed in good order.", seconds.text(Figure(time.Since(began).Seconds()))))
-	t := Table{Of: fmt.Sprintf("%s messages queued for %s clients, start", thousands(r.Queued), thousands(recipients(r.Queued))),
-		Columns: []Column{{"ready after", seconds}}}
+	t := out.table(fmt.Sprintf("%s messages queued for %s clients, start", thousands(r.Queued), thousands(recipients(r.Queued))), []Column{{"ready after", seconds}})
 	for i := range r.Rounds {
 		start := time.Now()
 		gateway := r.startServer(spec{role: gatewayServer}, dir)
@@ -28,5 +27,4 @@ func measureRestart(r *run, out *Scenario) {
 		out.value(valueReady, took)
 		t.add(fmt.Sprint(i+1), took)
 	}
-	out.Tables = append(out.Tables, t)
 }

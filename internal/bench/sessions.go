@@ -29,7 +29,7 @@ func measurePages(r *run, out *Scenario) {
 		plays = append(plays, srv.lister(r.ctx, l.query).play)
 	}
 	m := r.takeTurns(r.Duration/time.Duration(len(listings)), plays...)
-	t := Table{Of: fmt.Sprintf("page of %d out of %s clients", pageSize, thousands(r.Listed)), Columns: quantiles()}
+	t := out.table(fmt.Sprintf("page of %d out of %s clients", pageSize, thousands(r.Listed)), quantiles())
 	slowest := make([]Figure, r.Rounds)
 	for i, l := range listings {
 		t.add(l.name, m.latency(i).quantiles()...)
@@ -38,7 +38,6 @@ func measurePages(r *run, out *Scenario) {
 		}
 	}
 	out.value(valuePage, slowest...)
-	out.Tables = append(out.Tables, t)
 }
 
 // lister is a caller that reads the pages of a list in turn and then starts again.
@@ -87,8 +86,10 @@ func measureSessions(r *run, out *Scenario) {
 		}
 		return err
 	}))
-	pauses := Table{Of: "collections", Columns: []Column{{"so many", count}, {"pause p50", microseconds}, {"p99", microseconds}, {"longest", microseconds}, {"CPU of the process", percent}}}
-	calls := Table{Of: "collections, and calls", Columns: append([]Column{{"offered", perSecond}}, quantiles()...)}
+	memory := out.table("sessions without sockets", []Column{{"heap in use each", bytesEach}, {"RSS each", bytesEach},
+		{"CPU of a collection", milliseconds}, {"from one to the next", seconds}, {"CPU for them", percent}})
+	pauses := out.table("collections", []Column{{"so many", count}, {"pause p50", microseconds}, {"p99", microseconds}, {"longest", microseconds}, {"CPU of the process", percent}})
+	calls := out.table("collections, and calls", append([]Column{{"offered", perSecond}}, quantiles()...))
 	chart := percentileChart(out.Name, fmt.Sprintf("Latency of single pushes beside %s sessions, as collections come", thousands(r.Listed)))
 	for _, phase := range []struct {
 		name       string
@@ -117,22 +118,13 @@ func measureSessions(r *run, out *Scenario) {
 			calls.add(phase.name+": "+all[i].name, append([]Figure{all[i].rate}, seen[i].latency.quantiles()...)...)
 		}
 		chart.Series = append(chart.Series, seen[0].latency.percentiles(phase.name, false))
-		if len(out.Tables) == 0 {
-			allocated := Figure(after.Allocated-before.Allocated) / whole.seconds()
-			out.Tables = append(out.Tables, after.table(r.Listed, alone.cpuEach()/1e6, allocated))
+		if len(memory.Lines) == 0 { // the runtime collects when as much has been allocated as is in use
+			n, cost := Figure(r.Listed), alone.cpuEach()/1e6
+			apart := Figure(after.Heap) / (Figure(after.Allocated-before.Allocated) / whole.seconds())
+			memory.add(thousands(r.Listed), Figure(after.HeapGrowth)/n, Figure(after.RSSGrowth)/n, 1e3*cost, apart, 100*cost/apart)
 		}
 	}
-	out.Tables, out.Charts = append(out.Tables, pauses, calls), append(out.Charts, chart)
-}
-
-// table is the memory of n sessions and the rate of collections of this cost: the
-// runtime collects when as much has been allocated as is in use.
-func (r *residents) table(n int, cost, allocated Figure) Table {
-	t := Table{Of: "sessions without sockets", Columns: []Column{{"heap in use each", bytesEach}, {"RSS each", bytesEach},
-		{"CPU of a collection", milliseconds}, {"from one to the next", seconds}, {"CPU for them", percent}}}
-	apart := Figure(r.Heap) / allocated
-	t.add(thousands(n), Figure(r.HeapGrowth)/Figure(n), Figure(r.RSSGrowth)/Figure(n), 1e3*cost, apart, 100*cost/apart)
-	return t
+	out.Charts = append(out.Charts, chart)
 }
 
 // collect makes a sessionHost collect its garbage once.

@@ -22,9 +22,9 @@ type storms struct {
 
 // measureStorm disconnects nine of ten clients at once and lets them reconnect.
 func measureStorm(r *run, out *Scenario) {
-	back := Table{Of: "clients come back", Columns: []Column{{"clients", count}, {"half", seconds}, {"99 %", seconds}, {"all, median", seconds},
-		{"least", seconds}, {"most", seconds}, {"registrations", perSecond}, {"CPU each", microseconds}}}
-	push := Table{Of: fmt.Sprintf("pushes to those that stayed, %d/s", stormPushes), Columns: quantiles()}
+	back := out.table("clients come back", []Column{{"clients", count}, {"half", seconds}, {"99 %", seconds}, {"all, median", seconds},
+		{"least", seconds}, {"most", seconds}, {"registrations", perSecond}, {"CPU each", microseconds}})
+	push := out.table(fmt.Sprintf("pushes to those that stayed, %d/s", stormPushes), quantiles())
 	curve := Chart{Name: out.Name, Title: "Devices back after all were lost at once", X: Axis{Label: "seconds since the loss"}, Y: Axis{Label: "devices that are registered again"}}
 	calls := percentileChart(out.Name+"-pushes", "Latency of pushes to those that stayed")
 	for _, role := range []role{gatewayServer, bareServer} {
@@ -46,7 +46,7 @@ func measureStorm(r *run, out *Scenario) {
 		curve.Series = append(curve.Series, line)
 		calls.Series = append(calls.Series, seen.quiet.percentiles(name+", before", bare), seen.rough.percentiles(name+", storm", bare))
 	}
-	out.Tables, out.Charts = append(out.Tables, back, push), append(out.Charts, curve, calls)
+	out.Charts = append(out.Charts, curve, calls)
 }
 
 // at runs the storms at one server.

@@ -124,9 +124,8 @@ func measureWebhook(r *run, out *Scenario) {
 	srv.posted.takeAges()
 	must(c.offer(r.ctx, hookRate, r.lasting())) // until the last event has come
 	ages := srv.posted.takeAges()
-	t := Table{Of: fmt.Sprintf("age of an event when it comes, %d pushes a second", hookRate), Columns: quantiles()}
+	t := out.table(fmt.Sprintf("age of an event when it comes, %d pushes a second", hookRate), quantiles())
 	t.add(s.label(), ages.quantiles()...)
-	out.Tables = append(out.Tables, t)
 	out.Notes = append(out.Notes, "Events carry their time in milliseconds.")
 }
 
