@@ -31,12 +31,12 @@ const sessionsName = "sessions"
 // so there can be more than the limit of open files allows. Each acks every
 // delivery.
 type sessionHost struct {
-	dir     string // of the store
-	clients int
-	returns int // clients that reconnect each second
+	dir       string // of the store
+	clients   int
+	returning bool // returnsASecond clients reconnect
 
-	base residents // before there were clients
 	g    *gateway.Gateway
+	base residents // before there were clients
 }
 
 // Paths of a sessionHost in addition to its API.
@@ -47,47 +47,41 @@ const (
 
 // serve serves the API of the gateway once all clients are connected. It prints its
 // address on out in the format of `longwire serve`, and ends with ctx.
-func (r *sessionHost) serve(ctx context.Context, out io.Writer) (err error) {
-	store, err := engine.Open(engine.Options{Dir: r.dir, NoSync: true})
+func (h *sessionHost) serve(ctx context.Context, out io.Writer) (err error) {
+	store, err := engine.Open(engine.Options{Dir: h.dir, NoSync: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	r.g = gateway.New(gateway.Config{Store: store, NewID: func() [16]byte { return uuid.Must(uuid.NewV7()) }})
-	r.g.Start()
-	defer r.g.Stop()
+	h.g = gateway.New(gateway.Config{Store: store, NewID: func() [16]byte { return uuid.Must(uuid.NewV7()) }})
+	h.g.Start()
+	defer h.g.Stop()
 	runtime.GC()
-	r.base = readResidents()
-	if err := inParallel(r.clients, func(i int) error { return r.admit(ctx, i) }); err != nil {
-		return fmt.Errorf("register %d clients: %w", r.clients, err)
+	h.base = readResidents()
+	if err := inParallel(fillers, h.clients, func(i int) error { return h.admit(ctx, i) }); err != nil {
+		return fmt.Errorf("register %d clients: %w", h.clients, err)
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	srv := api.NewServer(api.Config{Gateway: r.g})
-	srv.Handler = r.beside(srv.Handler)
-	var serving sync.WaitGroup
-	serving.Go(func() { err = srv.Serve(ln) })
-	serving.Go(func() { r.keepReturning(ctx) })
+	srv := api.NewServer(api.Config{Gateway: h.g})
+	srv.Handler = h.beside(srv.Handler)
+	var returning sync.WaitGroup
+	returning.Go(func() { h.keepReturning(ctx) })
+	defer returning.Wait()
 	fmt.Fprintf(out, "  HTTP API    http://%s\n", ln.Addr())
-	<-ctx.Done()
-	srv.Close()
-	serving.Wait()
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
+	return serveHTTP(ctx, ln, srv)
 }
 
 // admit connects a client.
-func (r *sessionHost) admit(ctx context.Context, i int) error {
-	l := &echo{}
-	s, _, err := r.g.Connect(ctx, gateway.Hello{Client: gateway.ClientID(clientID(i)), Dialect: "v2"}, l)
+func (h *sessionHost) admit(ctx context.Context, i int) error {
+	e := &echo{}
+	s, _, err := h.g.Connect(ctx, gateway.Hello{Client: gateway.ClientID(clientID(i)), Dialect: "v2"}, e)
 	if err != nil {
 		return err
 	}
-	l.session = s
+	e.session = s
 	s.Start()
 	return nil
 }
@@ -96,44 +90,40 @@ func (r *sessionHost) admit(ctx context.Context, i int) error {
 // return now and then: an online push to one of them would meet its closed connection.
 func staying(clients int) int { return clients - clients/10 }
 
-// keepReturning makes random clients of those that do not stay reconnect, r.returns each
-// second, until ctx ends. Each takes over its earlier connection.
-func (r *sessionHost) keepReturning(ctx context.Context) {
-	stay := staying(r.clients)
-	if r.returns == 0 || stay == r.clients {
+// keepReturning reconnects random clients of those that do not stay, until ctx
+// ends. Each takes over its earlier connection.
+func (h *sessionHost) keepReturning(ctx context.Context) {
+	stay := staying(h.clients)
+	if !h.returning || stay == h.clients {
 		return
 	}
-	p := plan{rate: float64(r.returns)}
+	p := plan{rate: returnsASecond}
 	start := time.Now()
 	for i := 0; pause(ctx, time.Until(start.Add(p.at(i)))) == nil; i++ {
-		_ = r.admit(ctx, stay+rand.IntN(r.clients-stay)) // fails only when ctx ends
+		_ = h.admit(ctx, stay+rand.IntN(h.clients-stay)) // fails only when ctx ends
 	}
 }
 
 // beside answers the host's own paths and passes the others to the API.
-func (r *sessionHost) beside(api http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		switch req.URL.Path {
-		case residentsPath:
-			now := readResidents()
-			now.Base = &r.base
-			_ = json.NewEncoder(w).Encode(&now) // the caller notices a cut answer
-		case collectPath:
-			runtime.GC()
-		default:
-			api.ServeHTTP(w, req)
-		}
+func (h *sessionHost) beside(api http.Handler) http.Handler {
+	own := http.NewServeMux()
+	own.HandleFunc(residentsPath, func(w http.ResponseWriter, _ *http.Request) {
+		now := readResidents()
+		now.HeapGrowth, now.RSSGrowth = now.Heap-h.base.Heap, now.RSS-h.base.RSS
+		_ = json.NewEncoder(w).Encode(&now) // the caller notices a cut answer
 	})
+	own.HandleFunc(collectPath, func(http.ResponseWriter, *http.Request) { runtime.GC() })
+	own.Handle("/", api)
+	return own
 }
 
 // residents is a process's memory and the cost of its collections so far.
 type residents struct {
-	Heap      int64            `json:"heap"` // bytes in use at the end of the last collection
-	RSS       int64            `json:"rss"`  // 0 = not known
-	Cycles    uint64           `json:"cycles"`
-	Allocated uint64           `json:"allocated_bytes"` // since the process began
-	Pauses    map[int64]uint64 `json:"pauses"`          // of the whole process, by their longest nanoseconds
-	Base      *residents       `json:"base,omitempty"`
+	Heap, HeapGrowth int64            // bytes in use at the end of the last collection; since there are clients
+	RSS, RSSGrowth   int64            // 0 = not known
+	Cycles           uint64           // collections
+	Allocated        uint64           // bytes since the process began
+	Pauses           map[int64]uint64 // of the whole process, by their longest nanoseconds
 }
 
 // readResidents does not read the collector's CPU time: the runtime measures it by
@@ -141,15 +131,15 @@ type residents struct {
 func readResidents() residents {
 	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/heap/allocs:bytes"}, {Name: "/sched/pauses/total/gc:seconds"}}
 	metrics.Read(s)
-	now := residents{Heap: int64(s[0].Value.Uint64()), Cycles: s[1].Value.Uint64(), Allocated: s[2].Value.Uint64(), Pauses: make(map[int64]uint64)}
-	now.RSS, _ = processRSS(os.Getpid())
+	now := residents{Heap: int64(s[0].Value.Uint64()), RSS: processRSS(os.Getpid()), Cycles: s[1].Value.Uint64(), Allocated: s[2].Value.Uint64(),
+		Pauses: make(map[int64]uint64)}
 	h := s[3].Value.Float64Histogram()
 	for i, n := range h.Counts {
+		end := h.Buckets[i+1]
+		if math.IsInf(end, 1) {
+			end = h.Buckets[i]
+		}
 		if n > 0 {
-			end := h.Buckets[i+1]
-			if math.IsInf(end, 1) {
-				end = max(h.Buckets[i], 0)
-			}
 			now.Pauses[int64(end*1e9)] += n
 		}
 	}
@@ -164,11 +154,6 @@ func (r *residents) pauses(before *residents) (after recorder) {
 		}
 	}
 	return after
-}
-
-// each is the growth since the begin, divided by n clients.
-func (r *residents) each(n int, of func(*residents) int64) float64 {
-	return float64(of(r)-of(r.Base)) / float64(n)
 }
 
 // echo is the connection of a client without a socket. It acks each delivery when

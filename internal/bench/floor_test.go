@@ -16,7 +16,7 @@ import (
 // bareHere is a bare server in this process.
 func bareHere(t *testing.T, dir string) *target {
 	t.Helper()
-	server, err := startHere(t.Context(), process{role: bareServer, dir: dir})
+	server, err := startHere(t.Context(), "", spec{role: bareServer}, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,13 +26,10 @@ func bareHere(t *testing.T, dir string) *target {
 
 func TestBareServerAnswersDevices(t *testing.T) {
 	server := bareHere(t, "")
-	all, err := aRun(t).newExchanges(t.Context(), server, 2, func(e *exchange) error { return errors.Join(e.beat(), e.uplink(), e.uplink()) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range all.all {
+	devices := aRun(t).newDevices(server, 2, func(d *device) error { return errors.Join(d.beat(), d.uplink(), d.uplink()) })
+	for _, call := range devices.all {
 		for range 3 {
-			if _, err := c.call(); err != nil {
+			if _, err := call(); err != nil {
 				t.Error(err)
 			}
 		}
@@ -44,14 +41,10 @@ func TestBareServerAnswersDevices(t *testing.T) {
 func TestBareServerKeepsWhatItAcks(t *testing.T) {
 	dir := t.TempDir()
 	server := bareHere(t, dir)
-	if _, err := server.want(t.Context(), 202, "POST", "/v1/clients/a/messages", "", []byte("over HTTP")); err != nil {
+	if _, err := server.want(t.Context(), 200, "POST", "/v1/clients/a/messages", "", []byte("over HTTP")); err != nil {
 		t.Error(err)
 	}
-	all, err := aRun(t).newExchanges(t.Context(), server, 1, (*exchange).uplink)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := all.all[0].call(); err != nil {
+	if _, err := aRun(t).newDevices(server, 1, (*device).uplink).all[0](); err != nil {
 		t.Error(err)
 	}
 	kept, err := os.ReadFile(filepath.Join(dir, "log"))
@@ -71,15 +64,13 @@ func TestBareServerDelivers(t *testing.T) {
 		t.Errorf("a broadcast to nobody: %v", err)
 	}
 	r := aRun(t)
-	if _, err := r.connect(t.Context(), &server{target: srv}, join{Count: 7}); err != nil {
-		t.Fatal(err)
-	}
+	r.connect(srv, Join{Count: 7})
 	for range 200 { // more than there are numbers of deliveries
 		if err := srv.broadcast(t.Context(), 7); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := srv.bulk(t.Context(), r.bulkBody(load{lines: 20}, 7), 20); err != nil {
+	if err := srv.bulk(t.Context(), r.bulkBody(20, 7), 20); err != nil {
 		t.Error(err)
 	}
 }
@@ -87,45 +78,48 @@ func TestBareServerDelivers(t *testing.T) {
 // TestAcksOfAnotherDeliveryDoNotCount gives up a delivery whose acks come later.
 func TestAcksOfAnotherDeliveryDoNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newBareDevices()
 		near, far := net.Pipe()
 		defer near.Close()
 		go func() { _, _ = io.Copy(io.Discard, far) }() // ends with the pipe
-		d.add(near)
+		device := newWire(near)
+		f := &floor{conns: map[*wire]struct{}{device: {}}}
 		deliver := func() <-chan error {
 			ended := make(chan error, 1)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			go func() { // ends with the acks or the time
 				defer cancel()
-				ended <- d.deliver(ctx, 1, func(int) []byte { return pushPayload })
+				ended <- f.deliver(ctx, 1, func(int) []byte { return pushPayload })
 			}()
 			synctest.Wait()
 			return ended
 		}
+		ack := func(number byte) {
+			_ = f.answer(device, frame{kind: frameAck, body: []byte{number, 0}})
+			synctest.Wait()
+		}
 		if err := <-deliver(); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("a delivery that nobody acks: %v", err)
 		}
-		first := []byte{byte(d.number.Load())}
-		d.acked(first) // late, and before the next one
+		first := f.current.Load().number
+		ack(first) // late, and before the next one
 		second := deliver()
-		d.acked(first) // later still
-		synctest.Wait()
+		ack(first) // later still
 		select {
 		case err := <-second:
 			t.Fatalf("the second delivery ended with an ack of the first, %v", err)
 		default:
 		}
-		d.acked([]byte{byte(d.number.Load())})
+		ack(f.current.Load().number)
 		if err := <-second; err != nil {
 			t.Errorf("the second delivery: %v", err)
 		}
 	})
 }
 
-func TestExchangeWaitsForItsAnswer(t *testing.T) {
+func TestDeviceWaitsForItsAnswer(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
-	s := &exchange{conn: near, buf: make([]byte, 512)}
+	d := &device{wire: newWire(near)}
 	said := make(chan []byte, 1)
 	go func() { // ends with the conversation
 		defer far.Close()
@@ -141,13 +135,13 @@ func TestExchangeWaitsForItsAnswer(t *testing.T) {
 		}
 		_, _ = far.Write([]byte{frameClose, frameVersion, 6, 0x0b, 0xb8, 0, 0, 0, 0})
 	}()
-	if err := s.uplink(); err != nil {
+	if err := d.uplink(); err != nil {
 		t.Fatal(err)
 	}
 	if want := appendData(nil, 1, pushPayload); !bytes.Equal(<-said, want) {
 		t.Errorf("the first uplink is not %x", want)
 	}
-	if err := s.await(frameAck); err == nil {
+	if _, err := d.next(); err == nil {
 		t.Error("CLOSE does not end the wait")
 	}
 }
