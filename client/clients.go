@@ -209,8 +209,8 @@ type UplinkQuery struct {
 	Limit  int    // in all; 0 = no bound
 	Since  time.Time
 	Until  time.Time
-	// Follow waits for newer ones, until ctx ends. After a failed call it goes on behind the
-	// last one, with growing pauses.
+	// Follow waits for newer ones, until ctx ends. A failed call is repeated after growing
+	// pauses.
 	Follow bool
 	// Reconnecting is that of EventQuery, for Follow.
 	Reconnecting func(err error, pause time.Duration)

@@ -27,7 +27,7 @@ type request struct {
 	idempotent bool
 	// wait is how long the gateway may wait, in addition to attemptTimeout.
 	wait time.Duration
-	// follow makes walk go on after a failed call, and say so to reconnecting.
+	// follow makes walk repeat a failed call, and report it to reconnecting.
 	follow       bool
 	reconnecting func(error, time.Duration)
 }

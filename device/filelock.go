@@ -19,7 +19,7 @@ var held struct {
 
 // hold takes the state in path for this process. It returns errLocked if another process has
 // it, and nil where no lock can be had: a state that cannot be written, or a file system
-// without locks. The lock is on a file of its own, because a rewrite replaces the state.
+// without locks. A separate file has the lock, because a rewrite replaces the state.
 func hold(path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {

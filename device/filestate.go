@@ -18,9 +18,9 @@ import (
 
 // FileState keeps the state in a file. The first process that loads it, or saves to it, has
 // it until the process ends; Load and Save of another one are an error. An advisory lock on
-// Path + ".lock", which stays there, tells them apart. On systems and file systems without
-// such locks only one process may use the state at a time. Two clients of one process must
-// not share it.
+// Path + ".lock" refuses the second process; that file stays. Some systems and file systems
+// have no such locks: there the caller sees to it that one process uses the state at a time.
+// Two clients of one process must not share it.
 //
 // Each line of the file is the CRC-32C of a Change in hexadecimal, a colon, and
 // the Change in JSON. Save appends a line and syncs the file. When the file has

@@ -62,7 +62,7 @@ by LONGWIRE_EVENT_ID. A second command with the same consumer is a stand-by.`,
 	return cmd
 }
 
-// reconnecting says that a command which follows has lost the gateway, and goes on.
+// reconnecting reports that a command has lost its stream and opens it again.
 func (e *environ) reconnecting(err error, pause time.Duration) {
 	fmt.Fprintf(e.err, "longwire: stream lost (%s), again in %s\n", oneLine(e.explain(err)), pause.Round(10*time.Millisecond))
 }
