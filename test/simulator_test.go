@@ -95,6 +95,20 @@ func TestSimulateStartsListsAndStops(t *testing.T) {
 	}
 }
 
+// A silent device speaks v2, as the others, and does not say there that it works.
+func TestASilentDeviceAnswersNoDelivery(t *testing.T) {
+	s := serve(t, "", t.TempDir())
+	s.putSimulator(t, `{"count":1,"profile":"silent"}`)
+	waitFor(t, "it is online", func() bool { return s.online("sim-silent-1") })
+	a := s.push("sim-silent-1", "?mode=online&wait=2s", "now")
+	if a.code != 504 || a.Reason != "ack_timeout" {
+		t.Errorf("an online push = %d, reason %q; want 504, ack_timeout", a.code, a.Reason)
+	}
+	if d := s.get("/v1/clients/sim-silent-1").Dialect; d != "v2" {
+		t.Errorf("it speaks %s, want v2 as the others", d)
+	}
+}
+
 func TestSimulatedDevicesEndWithTheGatewayAndDoNotHoldItsStop(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, "", dir)
