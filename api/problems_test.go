@@ -236,8 +236,16 @@ func TestProblemsOfMembersWithoutAStore(t *testing.T) {
 // diskFull accepts nothing.
 type diskFull struct{ gateway.Store }
 
+func diskFullError() error {
+	return &gateway.Error{Code: gateway.CodeDiskFull, Cause: gateway.ErrUnavailable, RetryAfter: 5 * time.Second}
+}
+
 func (diskFull) Accept(context.Context, gateway.Acceptance) (gateway.Receipt, error) {
-	return gateway.Receipt{}, &gateway.Error{Code: gateway.CodeDiskFull, Cause: gateway.ErrUnavailable, RetryAfter: 5 * time.Second}
+	return gateway.Receipt{}, diskFullError()
+}
+
+func (diskFull) CreateClient(context.Context, gateway.ClientID, time.Time, string, gateway.ClientChange) (r gateway.ClientRecord, err error) {
+	return r, diskFullError()
 }
 
 func (s diskFull) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, error)) {
@@ -249,7 +257,7 @@ func TestProblemsOfAFullDisk(t *testing.T) {
 	h, store := newHarness(t), memstore.New(memstore.Options{})
 	t.Cleanup(func() { store.Close() })
 	h.handler = New(Config{Gateway: gatewaytest.New(t, diskFull{store}, gateway.Config{})})
-	for target, body := range map[string]string{"/v1/clients/a/messages": pushText("x"), "/v1/messages": `{"to":{"client":"a"},"text":"x"}`} {
+	for target, body := range map[string]string{"/v1/clients/a/messages": pushText("x"), "/v1/messages": `{"to":{"client":"a"},"text":"x"}`, "/v1/clients": `{"id":"a"}`} {
 		a := h.call("POST", target, body)
 		if p := a.wantProblem(503, problem.Kind(gateway.CodeDiskFull)); p.MessageID != "" || a.header.Get("Retry-After") != "5" {
 			t.Errorf("%s: %+v, Retry-After %q; want no message and 5", target, p, a.header.Get("Retry-After"))

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf16"
 
 	"github.com/longwire/longwire/api/internal/problem"
@@ -207,10 +208,13 @@ type field struct {
 }
 
 // jsonFields maps the JSON names of a struct, embedded ones included, to its
-// fields; nil for another type.
+// fields; nil for another type. It finds them once for each type.
 func jsonFields(t reflect.Type) map[string]field {
 	if t == nil || t.Kind() != reflect.Struct {
 		return nil
+	}
+	if fields, ok := fieldsOf.Load(t); ok {
+		return fields.(map[string]field)
 	}
 	fields := make(map[string]field)
 	for _, f := range reflect.VisibleFields(t) {
@@ -218,8 +222,11 @@ func jsonFields(t reflect.Type) map[string]field {
 			fields[name] = field{f.Type, f.Tag.Get("empty")}
 		}
 	}
+	fieldsOf.Store(t, fields)
 	return fields
 }
+
+var fieldsOf sync.Map // reflect.Type to map[string]field
 
 func jsonName(f reflect.StructField) string {
 	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -229,6 +236,6 @@ func jsonName(f reflect.StructField) string {
 	return name
 }
 
-func escapePointer(name string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
-}
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
+
+func escapePointer(name string) string { return pointerEscapes.Replace(name) }

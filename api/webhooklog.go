@@ -36,7 +36,7 @@ type DeadLetter struct {
 	At       string          `json:"at" validate:"required" format:"date-time"` // when it was given up
 	Status   int             `json:"status,omitempty"`                          // of the last answer
 	Error    string          `json:"error" validate:"required"`                 // of the last request
-	Event    json.RawMessage `json:"event,omitempty" swaggertype:"object"`      // as the request had it; absent if the key may not read its payload
+	Event    json.RawMessage `json:"event,omitempty" swaggertype:"object"`      // as the request had it; absent if the key may not read its payload, or if the event could not be read from the store
 } //@name DeadLetter
 
 // DeadLetterPage is one page of dead letters.

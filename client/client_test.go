@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -481,6 +482,86 @@ func TestUplinksThatFollowWaitForMore(t *testing.T) {
 	const rest = "&limit=1&since=2026-11-01T00%3A00%3A00Z&wait=30s"
 	if d := cmp.Diff([]string{"after=0" + rest, "after=9" + rest, "after=9" + rest}, queries); d != "" {
 		t.Error(d)
+	}
+}
+
+// A following query goes on behind the last uplink when the gateway was away for more calls
+// than a list repeats, and ends when no other call can help.
+func TestUplinksThatFollowGoOnAfterAFailure(t *testing.T) {
+	calls := 0
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		calls++
+		switch {
+		case calls == 1:
+			answer(w, 200, `{"items":[{"seq":5,"client":"a"}],"next_after":9,"more":false}`)
+		case calls <= 10:
+			panic(http.ErrAbortHandler)
+		case calls == 11 && r.URL.Query().Get("after") == "9":
+			answer(w, 200, `{"items":[{"seq":12,"client":"a"}],"next_after":12,"more":false}`)
+		default:
+			answer(w, 401, `{"type":"/docs/problems/unauthenticated","title":"No","status":401}`)
+		}
+	})
+	var got []uint64
+	var end error
+	for u, err := range c.Uplinks(t.Context(), UplinkQuery{Follow: true}) {
+		if end = err; err == nil {
+			got = append(got, u.Seq)
+		}
+	}
+	if p, ok := errors.AsType[*Problem](end); !cmp.Equal(got, []uint64{5, 12}) || !ok || p.Status != 401 {
+		t.Errorf("got the uplinks %v and %v, want 5, 12 and the 401", got, end)
+	}
+}
+
+// silent answers nothing, until the request is given up.
+type silent struct{ asked int }
+
+func (s *silent) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.asked++
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// A gateway that never answers is not asked for minutes.
+func TestACallWithoutAnAnswerEnds(t *testing.T) {
+	for name, tt := range map[string]struct {
+		call  func(ctx context.Context, c *Client) error
+		after time.Duration
+		asked int
+	}{
+		"a read":            {func(ctx context.Context, c *Client) error { _, err := c.Client(ctx, "a"); return err }, 30 * time.Second, 1},
+		"a read that waits": {func(ctx context.Context, c *Client) error { _, err := c.Message(ctx, "m", time.Minute); return err }, 90 * time.Second, 1},
+		"a list": {func(ctx context.Context, c *Client) error {
+			for _, err := range c.Clients(ctx, ClientQuery{}) {
+				return err
+			}
+			return nil
+		}, 30 * time.Second, 1},
+		"a change": {func(ctx context.Context, c *Client) error { return c.EndTrace(ctx, "a") }, time.Minute, 2},
+		"a push": {func(ctx context.Context, c *Client) error {
+			_, err := c.Push(ctx, "a", Push{Payload: Text("x")})
+			return err
+		}, time.Minute, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := new(silent)
+				c, err := New("http://gateway.test", WithHTTPClient(&http.Client{Transport: s}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				err = tt.call(t.Context(), c)
+				took := time.Since(began).Round(time.Second)
+				if !errors.Is(err, context.DeadlineExceeded) || took != tt.after || s.asked != tt.asked {
+					t.Fatalf("%v after %v and %d attempts, want no answer after %v and %d", err, took, s.asked, tt.after, tt.asked)
+				}
+				if want := "no answer within " + tt.after.String(); !strings.HasSuffix(err.Error(), want) {
+					t.Errorf("the error is %q, want %q at its end", err, want)
+				}
+			})
+		})
 	}
 }
 

@@ -209,7 +209,11 @@ type UplinkQuery struct {
 	Limit  int    // in all; 0 = no bound
 	Since  time.Time
 	Until  time.Time
-	Follow bool // wait for newer ones, until ctx ends
+	// Follow waits for newer ones, until ctx ends. A failed call is repeated after growing
+	// pauses.
+	Follow bool
+	// Reconnecting is that of EventQuery, for Follow.
+	Reconnecting func(err error, pause time.Duration)
 	// NewestFirst lists the newest first, below the sequence Before (0 = all). It does not
 	// combine with After and Follow.
 	NewestFirst bool
@@ -258,7 +262,7 @@ func (c *Client) Uplinks(ctx context.Context, q UplinkQuery) iter.Seq2[Uplink, e
 	} else {
 		v.Set("after", strconv.FormatUint(q.After, 10))
 		if q.Follow {
-			r.wait = followWait
+			r.wait, r.follow, r.reconnecting = followWait, true, q.Reconnecting
 			v.Set("wait", followWait.String())
 		}
 	}

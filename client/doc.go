@@ -19,6 +19,10 @@
 // not be opened, or the gateway answered that the rate is limited or that it is
 // draining. A Retry-After is obeyed.
 //
+// All attempts of a read take 30 s at most, and the time that it asks the gateway to wait:
+// a gateway that accepts a connection and never answers is not asked again. Those of a
+// change take twice as long. The pauses between attempts come on top.
+//
 // # Errors
 //
 // An answer that is not a success is a *Problem (RFC 9457). Its Code is stable,

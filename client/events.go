@@ -79,30 +79,36 @@ const silence = 45 * time.Second
 func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		s := &eventStream{client: c, query: q, after: q.After, yield: yield}
-		for failures := 0; ; {
-			progress, err := s.once(ctx)
-			switch {
-			case errors.Is(err, errStopped):
-				return
-			case ctx.Err() != nil:
-				yield(Event{}, context.Cause(ctx))
-				return
-			case !transient(err):
-				yield(Event{}, err)
-				return
-			}
-			if progress {
-				failures = 0
-			}
-			failures++
-			pause := s.pause(failures, err)
-			if q.Reconnecting != nil {
-				q.Reconnecting(err, pause)
-			}
-			if sleep(ctx, pause) != nil {
-				yield(Event{}, context.Cause(ctx))
-				return
-			}
+		if err := c.goOn(ctx, q.Reconnecting, &s.retry, s.once); err != nil {
+			yield(Event{}, err)
+		}
+	}
+}
+
+// goOn calls once again and again, after growing pauses that begin with retry, the gateway's,
+// until another call cannot help. once reports whether it has got something. The error is
+// nil after errStopped.
+func (c *Client) goOn(ctx context.Context, reconnecting func(error, time.Duration), retry *time.Duration, once func(context.Context) (bool, error)) error {
+	for failures := 0; ; {
+		progress, err := once(ctx)
+		switch {
+		case errors.Is(err, errStopped):
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !transient(err):
+			return err
+		}
+		if progress {
+			failures = 0
+		}
+		failures++
+		pause := c.pause(failures, *retry, err)
+		if reconnecting != nil {
+			reconnecting(err, pause)
+		}
+		if sleep(ctx, pause) != nil {
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -174,11 +180,11 @@ func (s *eventStream) deliver(f frame) error {
 }
 
 // pause is the pause before the next attempt: the gateway's, then growing.
-func (s *eventStream) pause(failures int, err error) time.Duration {
+func (c *Client) pause(failures int, retry time.Duration, err error) time.Duration {
 	if p, ok := errors.AsType[*Problem](err); ok && p.RetryAfter > 0 {
 		return min(p.RetryAfter, time.Minute)
 	}
-	r := Retry{Base: max(s.retry, s.client.retry.Base), Max: max(30*time.Second, s.retry)}
+	r := Retry{Base: max(retry, c.retry.Base), Max: max(30*time.Second, retry)}
 	return r.backoff(failures)
 }
 
@@ -188,7 +194,7 @@ func transient(err error) bool {
 		return p.Status == http.StatusTooManyRequests || p.Status >= 500
 	}
 	_, foreign := errors.AsType[*notGatewayError](err)
-	return !foreign && !errors.Is(err, errLineTooLong)
+	return !foreign && !errors.Is(err, errLineTooLong) && !errors.Is(err, errAnswerTooLarge)
 }
 
 // causeOf returns ctx's cause, if it has one, instead of "context canceled".

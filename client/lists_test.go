@@ -39,24 +39,32 @@ func constants(t *testing.T, file, kind string) (values []string) {
 	return values
 }
 
-// EventData has the members of the data of every type of event.
-func TestEventDataHasEveryMember(t *testing.T) {
+// schema is one of the API's description.
+type schema struct {
+	Enum       []string
+	Properties map[string]any
+}
+
+// schemas are those of the API's description, by name.
+func schemas(t *testing.T) map[string]schema {
+	t.Helper()
 	b, err := os.ReadFile("../docs/openapi.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var doc struct {
-		Components struct {
-			Schemas map[string]struct {
-				Properties map[string]json.RawMessage
-			}
-		}
+		Components struct{ Schemas map[string]schema }
 	}
 	if err := json.Unmarshal(b, &doc); err != nil {
 		t.Fatal(err)
 	}
+	return doc.Components.Schemas
+}
+
+// EventData has the members of the data of every type of event.
+func TestEventDataHasEveryMember(t *testing.T) {
 	described := map[string]bool{}
-	for name, s := range doc.Components.Schemas {
+	for name, s := range schemas(t) {
 		for member := range s.Properties {
 			if strings.HasSuffix(name, "EventData") {
 				described[member] = true
@@ -92,20 +100,7 @@ func TestEventDataIsKeptAsItCame(t *testing.T) {
 
 // The constants of this package are the lists of the API's description.
 func TestConstantsAreTheDescriptions(t *testing.T) {
-	data, err := os.ReadFile("../docs/openapi.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var doc struct {
-		Components struct {
-			Schemas map[string]struct {
-				Enum []string `json:"enum"`
-			} `json:"schemas"`
-		} `json:"components"`
-	}
-	if err := json.Unmarshal(data, &doc); err != nil {
-		t.Fatal(err)
-	}
+	described := schemas(t)
 	for _, l := range []struct{ schema, file, kind string }{
 		{"ProblemType", "problem.go", "Code"},
 		{"DeliveryReason", "reasons.go", "DeliveryReason"},
@@ -115,7 +110,7 @@ func TestConstantsAreTheDescriptions(t *testing.T) {
 		{"MessageWhyCode", "whycodes.go", "MessageWhyCode"},
 		{"ClientWhyCode", "whycodes.go", "ClientWhyCode"},
 	} {
-		want := doc.Components.Schemas[l.schema].Enum
+		want := described[l.schema].Enum
 		for i := range want {
 			want[i] = path.Base(want[i])
 		}

@@ -36,7 +36,7 @@ func walk[T, P any, PP interface {
 				size = min(size, limit-n)
 			}
 			r.query.Set("limit", strconv.Itoa(size))
-			p, err := ask[P](ctx, c, r)
+			p, err := readPage[P](ctx, c, r)
 			if err != nil {
 				yield(zero, err)
 				return
@@ -57,6 +57,21 @@ func walk[T, P any, PP interface {
 			}
 		}
 	}
+}
+
+// readPage reads one page of a list.
+func readPage[P any](ctx context.Context, c *Client, r request) (p *P, err error) {
+	if !r.follow {
+		return ask[P](ctx, c, r)
+	}
+	err = c.goOn(ctx, r.reconnecting, new(time.Duration), func(ctx context.Context) (bool, error) {
+		var err error
+		if p, err = ask[P](ctx, c, r); err == nil {
+			err = errStopped
+		}
+		return false, err
+	})
+	return p, err
 }
 
 // cursorPage is a page of a list with a cursor.

@@ -27,6 +27,9 @@ type request struct {
 	idempotent bool
 	// wait is how long the gateway may wait, in addition to attemptTimeout.
 	wait time.Duration
+	// follow makes walk repeat a failed call, and report it to reconnecting.
+	follow       bool
+	reconnecting func(error, time.Duration)
 }
 
 // get reads path. The query may be nil.
@@ -86,24 +89,56 @@ func (c *Client) call(ctx context.Context, r request, out any) (http.Header, err
 	if err != nil {
 		return nil, err
 	}
+	left, spent := r.patience(), time.Duration(0)
 	for attempt := 1; ; attempt++ {
-		h, err := c.attempt(ctx, r, out)
+		began := time.Now()
+		h, err := c.attemptWithin(ctx, min(left, attemptTimeout+r.wait), r, out)
 		if err == nil {
 			return h, nil
 		}
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("%s %s: %w", r.method, r.path, context.Cause(ctx))
 		}
+		took := time.Since(began)
+		left, spent = left-took, spent+took
+		if errors.Is(err, context.DeadlineExceeded) && !neverSent(err) {
+			err = &noAnswerError{r.method + " " + r.path, spent, err}
+		}
 		pause, again := c.retry.after(attempt, err, r.idempotent)
-		if !again || sleep(ctx, pause) != nil {
+		if left <= 0 || !again || sleep(ctx, pause) != nil {
 			return nil, err
 		}
 	}
 }
 
+// patience is how long all attempts of a call may take, without the pauses between them. A
+// change that got no answer is sent once more, to learn what became of it; a read is not.
+func (r request) patience() time.Duration {
+	if r.method == http.MethodGet || r.method == http.MethodHead {
+		return attemptTimeout + r.wait
+	}
+	return 2 * (attemptTimeout + r.wait)
+}
+
+// noAnswerError means that a call waited for an answer as long as it may.
+type noAnswerError struct {
+	call   string
+	waited time.Duration
+	cause  error
+}
+
+func (e *noAnswerError) Error() string {
+	return fmt.Sprintf("%s: no answer within %v", e.call, e.waited.Round(time.Second))
+}
+func (e *noAnswerError) Unwrap() error { return e.cause }
+
 // attempt sends r once.
 func (c *Client) attempt(ctx context.Context, r request, out any) (http.Header, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout+r.wait)
+	return c.attemptWithin(ctx, attemptTimeout+r.wait, r, out)
+}
+
+func (c *Client) attemptWithin(ctx context.Context, d time.Duration, r request, out any) (http.Header, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	var body io.Reader
 	if r.body != nil {

@@ -78,6 +78,9 @@ type TimelineQuery struct {
 	Limit   int    // 1 to 1,000; 0 = 200
 
 	Since, Until time.Time // entries from Since on and before Until; zero = no bound
+
+	// Reconnecting is that of EventQuery, for FollowTimeline.
+	Reconnecting func(err error, pause time.Duration)
 }
 
 func (q TimelineQuery) values() url.Values {
@@ -102,42 +105,59 @@ func (c *Client) Timeline(ctx context.Context, id string, q TimelineQuery) (*Tim
 }
 
 // FollowTimeline yields the last events of a client, and further ones as they happen,
-// until ctx ends, the caller stops, or the stream ends. An entry overflow stands for
-// entries that the gateway removed before they were read. The last value may be an
-// error.
+// until ctx ends or the caller stops. It opens a lost stream again behind the last entry,
+// with growing pauses. An entry overflow stands for entries that the gateway removed before
+// they were read. It yields an error only if another attempt cannot help (a *Problem, or
+// ctx's own), as its last value.
 func (c *Client) FollowTimeline(ctx context.Context, id string, q TimelineQuery) iter.Seq2[TimelineEntry, error] {
 	return func(yield func(TimelineEntry, error) bool) {
-		if err := c.followTimeline(ctx, id, q, yield); err != nil {
-			yield(TimelineEntry{}, causeOf(ctx, err))
+		s := &timelineStream{client: c, id: id, query: q, yield: yield}
+		if err := c.goOn(ctx, q.Reconnecting, &s.retry, s.once); err != nil {
+			yield(TimelineEntry{}, err)
 		}
 	}
 }
 
-func (c *Client) followTimeline(ctx context.Context, id string, q TimelineQuery, yield func(TimelineEntry, error) bool) error {
+// timelineStream is a followed timeline over one connection after another.
+type timelineStream struct {
+	client *Client
+	id     string
+	query  TimelineQuery
+	after  string        // the last entry
+	retry  time.Duration // as the gateway asked
+	yield  func(TimelineEntry, error) bool
+}
+
+// once opens the stream and reads it to its end. progress is true if at least one line came.
+func (s *timelineStream) once(ctx context.Context) (progress bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watchdog := time.AfterFunc(silence, func() { cancel(fmt.Errorf("timeline: silent for %v", silence)) })
 	defer watchdog.Stop()
-	v := q.values()
+	v := s.query.values()
 	v.Set("follow", "true")
-	res, err := c.openStream(ctx, clientPath(id)+"/timeline", v, "")
+	res, err := s.client.openStream(ctx, clientPath(s.id)+"/timeline", v, s.after)
 	if err != nil {
-		return causeOf(ctx, err)
+		return false, causeOf(ctx, err)
 	}
 	defer res.Body.Close()
-	r := newEventReader(res.Body, func() { watchdog.Reset(silence) })
+	r := newEventReader(res.Body, func() { progress = true; watchdog.Reset(silence) })
 	for {
 		f, err := r.next()
+		s.retry = r.retry
 		if err != nil {
-			return causeOf(ctx, err)
+			return progress, causeOf(ctx, err)
 		}
 		var e TimelineEntry
 		if err := json.Unmarshal(f.data, &e); err != nil {
-			return &notGatewayError{fmt.Errorf("entry %q: %w", f.id, err)}
+			return progress, &notGatewayError{fmt.Errorf("entry %q: %w", f.id, err)}
+		}
+		if f.id != "" {
+			s.after = f.id
 		}
 		watchdog.Stop() // the caller may take its time
-		if !yield(e, nil) {
-			return nil
+		if !s.yield(e, nil) {
+			return progress, errStopped
 		}
 		watchdog.Reset(silence)
 	}

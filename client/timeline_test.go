@@ -1,9 +1,9 @@
 package client
 
 import (
-	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,7 +21,11 @@ func TestATimelineIsReadAndFollowed(t *testing.T) {
 			return
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
-		io.WriteString(w, "retry: 2000\n\nid: 17\nevent: frame\ndata: "+entryText+"\n\n: keep-alive\n\n")
+		id := "17"
+		if r.Header.Get("Last-Event-ID") == "17" {
+			id = "18"
+		}
+		io.WriteString(w, "retry: 20\n\nid: "+id+"\nevent: frame\ndata: "+strings.Replace(entryText, "17", id, 1)+"\n\nevent: overflow\ndata: {}\n\n")
 	})
 	at := time.Date(2026, 11, 22, 8, 0, 0, 1000, time.UTC)
 	entry := TimelineEntry{ID: "17", At: at, Source: "memory", What: "frame", Direction: "in", Frame: "ack", Bytes: 3, Number: "e7", Code: "ok", Hex: "060200"}
@@ -37,17 +41,20 @@ func TestATimelineIsReadAndFollowed(t *testing.T) {
 	if raw := got.Items[0].Raw(); string(raw) != "\x06\x02\x00" {
 		t.Errorf("the bytes are %q", raw)
 	}
-	var followed []TimelineEntry
-	var end error
+	var followed []string
 	for e, err := range c.FollowTimeline(t.Context(), "a b", TimelineQuery{}) {
-		if end = err; err == nil {
-			followed = append(followed, e)
+		if followed = append(followed, e.ID); err != nil {
+			t.Fatalf("after the entries %q: %v", followed, err)
+		}
+		if e.ID == "18" {
+			break
 		}
 	}
-	if diff := cmp.Diff([]TimelineEntry{entry}, followed); diff != "" || !errors.Is(end, io.EOF) {
-		t.Errorf("ends with %v (-want +got):\n%s", end, diff)
+	if diff := cmp.Diff([]string{"17", "", "18"}, followed); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"/v1/clients/a%20b/timeline?before=18&limit=5&message=msg_1", "/v1/clients/a%20b/timeline?follow=true"}, asked); diff != "" {
+	if diff := cmp.Diff([]string{"/v1/clients/a%20b/timeline?before=18&limit=5&message=msg_1", "/v1/clients/a%20b/timeline?follow=true",
+		"/v1/clients/a%20b/timeline?follow=true"}, asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}
 }

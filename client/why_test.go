@@ -1,9 +1,7 @@
 package client
 
 import (
-	"encoding/json"
 	"net/http"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,18 +20,7 @@ func members(t reflect.Type) (names []string) {
 
 // The types of this package have the members of the API's description.
 func TestWhyHasEveryMember(t *testing.T) {
-	b, err := os.ReadFile("../docs/openapi.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var doc struct {
-		Components struct {
-			Schemas map[string]struct{ Properties map[string]any }
-		}
-	}
-	if err := json.Unmarshal(b, &doc); err != nil {
-		t.Fatal(err)
-	}
+	described := schemas(t)
 	for schema, typ := range map[string]reflect.Type{
 		"MessageWhy": reflect.TypeFor[MessageWhy](), "WhySample": reflect.TypeFor[WhySample](),
 		"MessageFacts": reflect.TypeFor[MessageFacts](), "WhyRefused": reflect.TypeFor[Refusals](),
@@ -42,7 +29,7 @@ func TestWhyHasEveryMember(t *testing.T) {
 		"QueueCanceled": reflect.TypeFor[CanceledQueue](),
 	} {
 		var want []string
-		for name := range doc.Components.Schemas[schema].Properties {
+		for name := range described[schema].Properties {
 			want = append(want, name)
 		}
 		slices.Sort(want)

@@ -16,7 +16,11 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// FileState keeps the state in a file. Only one process may use it at a time.
+// FileState keeps the state in a file. The first process that loads it, or saves to it, has
+// it until the process ends; Load and Save of another one are an error. An advisory lock on
+// Path + ".lock" refuses the second process; that file stays. Some systems and file systems
+// have no such locks: there the caller sees to it that one process uses the state at a time.
+// Two clients of one process must not share it.
 //
 // Each line of the file is the CRC-32C of a Change in hexadecimal, a colon, and
 // the Change in JSON. Save appends a line and syncs the file. When the file has
@@ -56,7 +60,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Load reads the file.
 func (s *FileState) Load() (Saved, error) {
-	saved, err := readState(s.Path)
+	var saved Saved
+	err := hold(s.Path)
+	if err == nil {
+		saved, err = readState(s.Path)
+	}
 	if err != nil {
 		return Saved{}, fmt.Errorf("%s: %w", s.Path, err)
 	}
@@ -113,6 +121,9 @@ func (s *FileState) append(line []byte) (err error) {
 // rewrite replaces the file by one line with the whole state.
 func (s *FileState) rewrite(saved Saved) error {
 	s.size = 0
+	if err := hold(s.Path); err != nil {
+		return fmt.Errorf("%s: %w", s.Path, err)
+	}
 	line, err := stateLine(Change{Reset: true, Saved: saved})
 	if err != nil {
 		return err

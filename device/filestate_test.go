@@ -1,11 +1,14 @@
 package device
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -61,9 +64,71 @@ func TestFileStateRemembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantLoad(t, path, Saved{Log: "log_2"})
-	if files, _ := os.ReadDir(dir); len(files) != 1 {
+	if files, _ := os.ReadDir(dir); len(files) != 2 { // with the lock
 		t.Errorf("files left behind: %v", files)
 	}
+}
+
+// stateOfOthers has the path of a state in the environment of another process.
+const stateOfOthers = "LONGWIRE_TEST_STATE"
+
+// TestAsAnotherProcess is the other process of TestAFileStateHasOneProcess. It says what a
+// device, and a Save without a Load, get, and stays until its input ends.
+func TestAsAnotherProcess(t *testing.T) {
+	path := os.Getenv(stateOfOthers)
+	if path == "" {
+		t.Skip("for another process")
+	}
+	_, err := New(Config{Addr: "a", ID: "d", State: OpenFileState(path)})
+	fmt.Printf("%v|%v\n", err, OpenFileState(path).Save(aChange(2)))
+	io.Copy(io.Discard, os.Stdin)
+}
+
+func TestAFileStateHasOneProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "valve.state")
+	start := func() (said string, end func()) {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestAsAnotherProcess$")
+		cmd.Env = append(os.Environ(), stateOfOthers+"="+path)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReader(out)
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatalf("the other process says %q, %v", line, err)
+		}
+		return strings.TrimSpace(line), func() {
+			in.Close()
+			io.Copy(io.Discard, r)
+			cmd.Wait()
+		}
+	}
+	said, end := start()
+	if said != "<nil>|<nil>" {
+		t.Errorf("the first process got %s, want no error", said)
+	}
+	inUse := path + ": in use by another process"
+	if _, err := New(Config{Addr: "a", ID: "d", State: OpenFileState(path)}); err == nil || !strings.HasSuffix(err.Error(), inUse) {
+		t.Errorf("New with the state of another process: %v, want %q", err, inUse)
+	}
+	if err := OpenFileState(path).Save(aChange(3)); err == nil || err.Error() != inUse {
+		t.Errorf("Save to the state of another process: %v, want %q", err, inUse)
+	}
+	end()
+	wantLoad(t, path, sum(aChange(2)))
+	said, end = start()
+	if strings.Count(said, "in use by another process") != 2 {
+		t.Errorf("another process got %s while this one has the state, want two errors", said)
+	}
+	end()
 }
 
 // lines returns a file of some changes, the end of each line, and the state of

@@ -42,7 +42,7 @@ struct frame {
 
 /* The ledger, as it is saved. */
 static struct { char log[LOG]; uint64_t ask_through, rejected, complete_from; } ledger;
-static char state_file[256], state_new[256 + 4], state_dir[256];
+static char state_file[256], state_new[256 + 4], state_lock[256 + 5], state_dir[256];
 
 static struct { struct sockaddr_storage at; socklen_t size; } servers[SERVERS];
 static int known, present;
@@ -55,7 +55,7 @@ static size_t have;
 static uint64_t skip; /* bytes of a long frame that are still to be read over */
 static char uplink[LINE];
 static size_t uplink_length;
-static uint64_t uplink_number, uplink_sent;
+static uint64_t uplink_number, uplink_sent, uplink_again, uplink_later; /* milliseconds; later is 0 before a retry later */
 static int uplink_open, uplink_cut, input_ended;
 
 static uint64_t now_ms(void) {
@@ -169,6 +169,14 @@ static void save(void) {
     if (!saved) say("not saved\n", 10);
 }
 
+/* lock keeps a second process away from the state until this one ends. Where no lock can
+ * be had, as on a disk that takes nothing, the device goes on. */
+static void lock(void) {
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int f = open(state_lock, O_RDWR | O_CREAT, 0600);
+    if (f >= 0 && fcntl(f, F_SETLK, &all) != 0 && (errno == EAGAIN || errno == EACCES)) die("another process uses the state file");
+}
+
 static void load(void) {
     char line[2 * LOG + 80], owner[LOG] = "";
     unsigned long long a, r, c;
@@ -223,7 +231,7 @@ static int ack(uint64_t seq, int flags, int code) {
 
 static int send_uplink(int flags) {
     unsigned char head[10];
-    uplink_sent = now_ms();
+    uplink_sent = now_ms(), uplink_again = 30000;
     return frame(DATA, flags, head, put_uvarint(head, uplink_number), uplink, uplink_length);
 }
 
@@ -277,9 +285,11 @@ static int on_register_ack(const struct frame *f) {
 
 static int on_ack(const struct frame *f) {
     if (!uplink_open || f->seq != uplink_number) return 1; /* stale */
-    if (f->code == RETRY) uplink_sent = now_ms() - 28000;  /* again in 2 s */
-    else {
-        uplink_open = 0, uplink_length = 0;
+    if (f->code == RETRY) { /* again in 1 s, then 2 s, 4 s and so on, at most a minute (SPEC 2.2) */
+        uplink_sent = now_ms();
+        uplink_again = uplink_later = uplink_later == 0 ? 1000 : uplink_later < 30000 ? 2 * uplink_later : 60000;
+    } else {
+        uplink_open = 0, uplink_length = 0, uplink_later = 0;
         if (f->code == OK) say("stored\n", 7);
         else say("refused\n", 8);
     }
@@ -367,7 +377,7 @@ static void live(void) {
             if (!frame(HEARTBEAT, 0, NULL, 0, NULL, 0)) return;
         }
         if (asked_at != 0 && now - asked_at > grace) return;
-        if (registered && uplink_open && now - uplink_sent > 30000 && !send_uplink(DUP)) return;
+        if (registered && uplink_open && now - uplink_sent > uplink_again && !send_uplink(DUP)) return;
         if (poll(p, 2, 500) < 0) return;
         if (p[0].revents && !receive()) return;
         if (p[1].revents && p[1].fd == 0) {
@@ -442,12 +452,14 @@ int main(int argc, char **argv) {
     if (token != NULL && strpbrk(token, "\"\\") != NULL) die("a token with quotes");
     snprintf(state_file, sizeof state_file, "%s", argv[4]);
     snprintf(state_new, sizeof state_new, "%s.new", state_file);
+    snprintf(state_lock, sizeof state_lock, "%s.lock", state_file);
     snprintf(state_dir, sizeof state_dir, "%s", state_file);
     slash = strrchr(state_dir, '/');
     if (slash == NULL) strcpy(state_dir, ".");
     else slash[slash == state_dir] = 0;
     srand(seed());
     uplink_number = first_number();
+    lock();
     load();
     while ((failed = getaddrinfo(argv[1], argv[2], &hints, &found)) == EAI_AGAIN) { /* the network is not there yet */
         say("no answer for the host's name\n", 30);

@@ -5,7 +5,7 @@
 It keeps the ledger of the smallest device (SPEC 2.5): one delivery at a time, and no reject. Replace
 handle(). A line of standard input is an uplink, numbered by the clock. LONGWIRE_CA=cert.pem: TLS.
 """
-import json, os, random, select, socket, ssl, sys, time
+import fcntl, json, os, random, select, socket, ssl, sys, time
 REGISTER, REGISTER_ACK, HEARTBEAT, HEARTBEAT_ACK, DATA, ACK, CLOSE = range(1, 8)
 DUP, EPHEMERAL, HEAD = 0x10, 0x20, 0x40
 def handle(payload, name):
@@ -50,9 +50,21 @@ def parse(b, asked, limit=262144 + 16):
         raise ValueError("a body that does not fit")
     return kind, flags, seq, code, body, 2 + n + length
 
+def lock(path):
+    """Keeps a second process away until this one ends. Where no lock can be had, the device goes on."""
+    try:
+        f = open(path, "a")
+        fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return f
+    except BlockingIOError:
+        sys.exit("another process uses the state")
+    except OSError as e:
+        print("no lock:", e, flush=True)
+
 class Device:
     def __init__(self, host, port, ident, state, token=""):
         self.address, self.hello, self.state = (host, int(port)), {"id": ident, "token": token, "window": 1}, state
+        self.lock, self.again, self.later = lock(state + ".lock"), 30, 0
         self.ledger = json.load(open(state)) if os.path.lexists(state) else {"log": "", "ask_through": 0}
         self.ledger.setdefault("id", ident) == ident or sys.exit("the state is that of another id")
         self.folder = os.open(os.path.dirname(os.path.abspath(state)), os.O_RDONLY)
@@ -73,7 +85,7 @@ class Device:
         self.sock.sendall(bytes([kind, flags | 2]) + put_uvarint(len(body)) + body)
 
     def send_uplink(self, flags=0):
-        self.sent = time.monotonic()
+        self.sent, self.again = time.monotonic(), 30
         self.frame(DATA, put_uvarint(self.number) + self.uplink, flags)
 
     def on_data(self, flags, seq, payload):
@@ -100,12 +112,15 @@ class Device:
             self.frame(HEARTBEAT_ACK)
         elif kind == DATA:
             self.on_data(flags, seq, body)
-        elif kind == ACK and self.uplink is not None and seq == self.number and code != 2:  # retry later: in half a minute
-            self.uplink = print("refused" if code else "stored", flush=True)
+        elif kind == ACK and self.uplink is not None and seq == self.number and code == 2:  # retry later (SPEC 2.2)
+            self.sent, self.again = time.monotonic(), min(2 * self.later or 1, 60)
+            self.later = self.again
+        elif kind == ACK and self.uplink is not None and seq == self.number:
+            self.uplink, self.later = print("refused" if code else "stored", flush=True), 0
 
     def live(self):
         """One connection, until it ends with an exception."""
-        self.asked, self.limit, self.sent = False, 262144 + 16, -30.0  # an uplink is sent again at once
+        self.asked, self.limit, self.sent = False, 262144 + 16, -60.0  # an uplink is sent again at once
         self.sock = socket.create_connection(self.address, 10)
         if "LONGWIRE_CA" in os.environ:
             tls = ssl.create_default_context(cafile=os.environ["LONGWIRE_CA"])
@@ -132,7 +147,7 @@ class Device:
                 raise OSError("the server is silent")
             if self.registered and not asked_at and now - heard > self.heartbeat + self.grace:
                 asked_at = self.frame(HEARTBEAT) or now
-            if self.registered and self.uplink is not None and now - self.sent > 30:
+            if self.registered and self.uplink is not None and now - self.sent > self.again:
                 self.send_uplink(DUP)
 
     def run(self):

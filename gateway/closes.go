@@ -13,8 +13,8 @@ const maxCloses = 4096
 type lastCloses struct {
 	mu    sync.Mutex
 	last  map[ClientID]closeNote
-	order [maxCloses]ClientID // a ring
-	next  int
+	order []ClientID // a ring
+	next  int        // the oldest of it once it is full
 }
 
 // closeNote is the end of the connection that began with the registration epoch.
@@ -34,7 +34,9 @@ func (c *lastCloses) add(id ClientID, n closeNote) {
 		c.last = make(map[ClientID]closeNote)
 	}
 	last, known := c.last[id]
-	if !known {
+	if !known && len(c.order) < maxCloses {
+		c.order = append(c.order, id)
+	} else if !known {
 		delete(c.last, c.order[c.next])
 		c.order[c.next] = id
 		c.next = (c.next + 1) % maxCloses

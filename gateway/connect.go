@@ -155,7 +155,7 @@ func (g *Gateway) enter(s *Session, h *Hello, number uint64, c Credential) {
 		sh.tallyLocked(s.client, came)
 	}
 	g.hub.suspects.remove(s.client)
-	sh.sessions[s.client] = s
+	sh.put(s)
 	sh.leftLocked(old)
 	sh.keepCredentialLocked(s.client, c)
 	sh.mu.Unlock()

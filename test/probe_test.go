@@ -98,16 +98,19 @@ func TestAProbeOfALivingDeviceHasItsRoundTrip(t *testing.T) {
 func TestAProbeOfAFrozenDeviceSaysSuspectAndThenItIsOffline(t *testing.T) {
 	s := serve(t, "", t.TempDir())
 	for _, dialect := range []string{"v1", "v2"} {
-		id := "frozen-" + dialect
-		s.device(t, dialect, id).freeze(t)
-		if p := s.wantProbe(t, id, "suspect"); !p.asked {
-			t.Errorf("%s was not asked", id)
-		}
-		if seen := fmt.Sprint(s.presences(t, id)); seen != "[suspect offline]" {
-			t.Errorf("%s was %s", id, seen)
-		}
-		s.wantLastClose(t, id, "heartbeat_timeout", "gateway")
-		s.wantProbe(t, id, "offline")
+		t.Run(dialect, func(t *testing.T) {
+			t.Parallel() // waits for the end of the silence
+			id := "frozen-" + dialect
+			s.device(t, dialect, id).freeze(t)
+			if p := s.wantProbe(t, id, "suspect"); !p.asked {
+				t.Errorf("%s was not asked", id)
+			}
+			if seen := fmt.Sprint(s.presences(t, id)); seen != "[suspect offline]" {
+				t.Errorf("%s was %s", id, seen)
+			}
+			s.wantLastClose(t, id, "heartbeat_timeout", "gateway")
+			s.wantProbe(t, id, "offline")
+		})
 	}
 }
 
@@ -145,15 +148,18 @@ func TestASlowDeviceIsSuspectForAMomentAndThenOnline(t *testing.T) {
 func TestAFrozenDeviceIsSuspectBeforeItIsOfflineWithoutAProbe(t *testing.T) {
 	s := serve(t, "", t.TempDir(), "--tcp-heartbeat", "1s")
 	for _, dialect := range []string{"v1", "v2", "text"} {
-		id := "frozen-" + dialect
-		p := s.device(t, dialect, id)
-		waitFor(t, id+" has answered a heartbeat", func() bool {
-			a := s.get("/v1/clients/" + id)
-			return a.RTT > 0 && a.Confirmed != nil && *a.Confirmed
+		t.Run(dialect, func(t *testing.T) {
+			t.Parallel() // waits for the end of the silence
+			id := "frozen-" + dialect
+			p := s.device(t, dialect, id)
+			waitFor(t, id+" has answered a heartbeat", func() bool {
+				a := s.get("/v1/clients/" + id)
+				return a.RTT > 0 && a.Confirmed != nil && *a.Confirmed
+			})
+			p.freeze(t)
+			if seen := fmt.Sprint(s.presences(t, id)); seen != "[online suspect offline]" {
+				t.Errorf("%s was %s", id, seen)
+			}
 		})
-		p.freeze(t)
-		if seen := fmt.Sprint(s.presences(t, id)); seen != "[online suspect offline]" {
-			t.Errorf("%s was %s", id, seen)
-		}
 	}
 }

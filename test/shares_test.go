@@ -253,9 +253,11 @@ func (s *server) callRaw(path, contentType, body string) (code int, err error) {
 	return resp.StatusCode, err
 }
 
-// hoard opens n connections and keeps them until ctx ends; for each that the
-// gateway closes it opens another one.
+// hoard opens n connections and keeps them until ctx ends, or for half a second without
+// LONGWIRE_TORTURE; for each that the gateway closes it opens another one.
 func hoard(ctx context.Context, n int, open func() net.Conn) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var mu sync.Mutex // of open
 	var kept sync.WaitGroup
 	for range n {
@@ -282,6 +284,9 @@ func hoard(ctx context.Context, n int, open func() net.Conn) {
 		if ctx.Err() != nil {
 			break
 		}
+	}
+	if os.Getenv("LONGWIRE_TORTURE") == "" {
+		defer time.AfterFunc(500*time.Millisecond, cancel).Stop()
 	}
 	kept.Wait()
 }

@@ -46,6 +46,7 @@ func (s *server) wantDelivery(t testing.TB, client, want string, within time.Dur
 }
 
 func TestSimulatedDevicesBehaveAsTheirProfilesSay(t *testing.T) {
+	t.Parallel() // waits for the slow and the flaky one
 	s := serve(t, "", t.TempDir())
 	if a := s.putSimulator(t, `{"count":6}`); a.code != 200 || a.Connected < 5 { // a flaky one may be away
 		t.Fatalf("answered %d with %d connected", a.code, a.Connected)
@@ -91,6 +92,20 @@ func TestSimulateStartsListsAndStops(t *testing.T) {
 	}
 	if out, err := simulate(t, s, "start", "--count", "101"); err == nil || !strings.Contains(out, "count") {
 		t.Errorf("101 devices: %v\n%s", err, out)
+	}
+}
+
+// A silent device speaks v2, as the others, and does not say there that it works.
+func TestASilentDeviceAnswersNoDelivery(t *testing.T) {
+	s := serve(t, "", t.TempDir())
+	s.putSimulator(t, `{"count":1,"profile":"silent"}`)
+	waitFor(t, "it is online", func() bool { return s.online("sim-silent-1") })
+	a := s.push("sim-silent-1", "?mode=online&wait=2s", "now")
+	if a.code != 504 || a.Reason != "ack_timeout" {
+		t.Errorf("an online push = %d, reason %q; want 504, ack_timeout", a.code, a.Reason)
+	}
+	if d := s.get("/v1/clients/sim-silent-1").Dialect; d != "v2" {
+		t.Errorf("it speaks %s, want v2 as the others", d)
 	}
 }
 

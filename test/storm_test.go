@@ -80,8 +80,12 @@ func (s *server) pushWhile(t *testing.T, f *flock, enough int, work func()) late
 	var done atomic.Bool
 	goOn := func() bool {
 		mu.Lock()
-		defer mu.Unlock()
-		return !done.Load() || len(all) < enough
+		has := len(all)
+		mu.Unlock()
+		if has >= enough { // the processors are for the work
+			pause(5 * time.Millisecond)
+		}
+		return !done.Load() || has < enough
 	}
 	for c := range 4 {
 		callers.Go(func() {

@@ -125,6 +125,7 @@ func TestADeviceTypedByHand(t *testing.T) {
 // A person does not answer PING, and stays; a program that answers it is known to
 // be there.
 func TestAPersonIsUnconfirmedAndStays(t *testing.T) {
+	t.Parallel() // waits for heartbeats
 	s := serve(t, "", t.TempDir(), "--tcp-heartbeat", "1s", "--tcp-grace", "1s")
 	person, program := nc(t, s.tcpAddr), nc(t, s.tcpAddr)
 	person.types("REGISTER person")

@@ -7,32 +7,37 @@ import (
 	"testing"
 )
 
-// Each type of event of the API's description, and each reason of an event, is on the page
-// about events, in both languages.
-func TestEveryEventIsOnThePage(t *testing.T) {
-	data, err := os.ReadFile("../openapi.json")
+// schema is one of the API's description.
+type schema struct {
+	Enum          []string
+	Discriminator struct{ Mapping map[string]string }
+}
+
+// schemas are those of the API's description, by name.
+func schemas(t *testing.T) map[string]schema {
+	t.Helper()
+	b, err := os.ReadFile("../openapi.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var doc struct {
-		Components struct {
-			Schemas map[string]struct {
-				Enum          []string `json:"enum"`
-				Discriminator struct {
-					Mapping map[string]string `json:"mapping"`
-				} `json:"discriminator"`
-			} `json:"schemas"`
-		} `json:"components"`
+		Components struct{ Schemas map[string]schema }
 	}
-	if err := json.Unmarshal(data, &doc); err != nil {
+	if err := json.Unmarshal(b, &doc); err != nil {
 		t.Fatal(err)
 	}
-	schemas := doc.Components.Schemas
+	return doc.Components.Schemas
+}
+
+// Each type of event of the API's description, and each reason of an event, is on the page
+// about events, in both languages.
+func TestEveryEventIsOnThePage(t *testing.T) {
+	described := schemas(t)
 	var want []string
-	for kind := range schemas["Event"].Discriminator.Mapping {
+	for kind := range described["Event"].Discriminator.Mapping {
 		want = append(want, kind)
 	}
-	want = append(append(want, schemas["WebhookReason"].Enum...), schemas["DamageReason"].Enum...)
+	want = append(append(want, described["WebhookReason"].Enum...), described["DamageReason"].Enum...)
 	if len(want) < 20 {
 		t.Fatalf("the description has only %q", want)
 	}

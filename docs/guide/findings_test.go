@@ -1,8 +1,6 @@
 package guide
 
 import (
-	"encoding/json"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -28,19 +26,7 @@ func TestFindingsAreOnThePages(t *testing.T) {
 			t.Errorf("%s has the rows\n%v, want\n%v", page, got, want)
 		}
 	}
-	b, err := os.ReadFile("../openapi.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var doc struct {
-		Components struct {
-			Schemas map[string]struct{ Enum []string }
-		}
-	}
-	if err := json.Unmarshal(b, &doc); err != nil {
-		t.Fatal(err)
-	}
-	enum := doc.Components.Schemas["FindingCode"].Enum
+	enum := schemas(t)["FindingCode"].Enum
 	for i, c := range findings.Codes() {
 		if len(enum) != len(want) || enum[i] != string(c) {
 			t.Fatalf("the description has the codes %v, want those of %v", enum, want)

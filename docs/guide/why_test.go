@@ -1,8 +1,6 @@
 package guide
 
 import (
-	"encoding/json"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -34,18 +32,7 @@ func codesIn(page string) map[int][]string {
 // The page has every code of the program and no other, in its language and in Chinese, and
 // so has the description of the API.
 func TestWhyPageHasEveryCode(t *testing.T) {
-	b, err := os.ReadFile("../openapi.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var doc struct {
-		Components struct {
-			Schemas map[string]struct{ Enum []string }
-		}
-	}
-	if err := json.Unmarshal(b, &doc); err != nil {
-		t.Fatal(err)
-	}
+	described := schemas(t)
 	lists := map[string][]string{"HistoryCode": why.LineCodes()}
 	for _, c := range why.MessageCodes() {
 		lists["MessageWhyCode"] = append(lists["MessageWhyCode"], string(c))
@@ -54,7 +41,7 @@ func TestWhyPageHasEveryCode(t *testing.T) {
 		lists["ClientWhyCode"] = append(lists["ClientWhyCode"], string(c))
 	}
 	for schema, want := range lists {
-		if got := doc.Components.Schemas[schema].Enum; !slices.Equal(got, want) {
+		if got := described[schema].Enum; !slices.Equal(got, want) {
 			t.Errorf("%s of openapi.json has %v, want %v: make docs", schema, got, want)
 		}
 	}

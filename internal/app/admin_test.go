@@ -52,7 +52,6 @@ func askAdmin(t *testing.T, dir, method, path, body string) (status int, said ma
 func TestBackupOfARunningProcess(t *testing.T) {
 	dir, to := t.TempDir(), filepath.Join(t.TempDir(), "copy")
 	a := start(t, testConfig(dir))
-	defer a.Stop(t.Context())
 	m, err := backend(t, a).Push(t.Context(), "meter-1", client.Push{Payload: client.Text("x"), QueueUnknown: true})
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +88,6 @@ func TestAdminSocketInADeepDirectory(t *testing.T) {
 	}
 	t.Chdir(deep)
 	a := start(t, testConfig("data"))
-	defer a.Stop(t.Context())
 	if a.admin == nil {
 		t.Fatal("no admin socket for the data directory data")
 	}
@@ -105,7 +103,6 @@ func TestAdminSocketInADeepDirectory(t *testing.T) {
 func TestAdminRefuses(t *testing.T) {
 	dir := t.TempDir()
 	a := start(t, testConfig(dir))
-	defer a.Stop(t.Context())
 	for _, tc := range []struct {
 		name, method, path, body string
 		want                     int
@@ -193,7 +190,6 @@ func TestStopEndsABackup(t *testing.T) {
 func TestStatsOfARunningProcess(t *testing.T) {
 	dir := t.TempDir()
 	a := start(t, testConfig(dir))
-	defer a.Stop(t.Context())
 	if _, err := backend(t, a).Push(t.Context(), "meter-1", client.Push{Payload: client.Text("x"), QueueUnknown: true}); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
 	"log/slog"
 	"net/http"
@@ -30,14 +31,44 @@ func testConfig(dir string) *config.Config {
 	return c
 }
 
+// start starts a process that stops at the end of the test, if it did not before. The
+// connections that the test made later are closed by then, and it waits for none.
 func start(t *testing.T, cfg *config.Config) *App {
 	t.Helper()
-	a, err := New(cfg, slog.New(slog.DiscardHandler))
+	return startOn(t, cfg, slog.DiscardHandler, time.Now)
+}
+
+// startOn is start with a log and a clock.
+func startOn(t *testing.T, cfg *config.Config, log slog.Handler, now func() time.Time) *App {
+	t.Helper()
+	a, err := newApp(cfg, slog.New(log), now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.Start()
+	t.Cleanup(func() { a.end(t) })
 	return a
+}
+
+// end stops the process, if that has not begun.
+func (a *App) end(t *testing.T) {
+	select {
+	case <-a.draining:
+	default:
+		if err := a.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestMain lets more tests run at once than there are processors: those that are
+// parallel wait for timeouts, pauses and the disk.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("8")
+	}
+	os.Exit(m.Run())
 }
 
 func (a *App) url() string { return "http://" + a.HTTPAddr().String() }
@@ -86,7 +117,6 @@ func TestPushToARestartedProcess(t *testing.T) {
 	}
 
 	second := start(t, testConfig(dir))
-	defer second.Stop(ctx)
 	again, err := backend(t, second).Message(ctx, m.ID, 0)
 	if err != nil || again.Status != client.Acked {
 		t.Errorf("after a restart: %+v, %v", again, err)
@@ -99,8 +129,7 @@ func TestPushToARestartedProcess(t *testing.T) {
 
 func TestOneProcessPerDirectory(t *testing.T) {
 	dir := t.TempDir()
-	a := start(t, testConfig(dir))
-	defer a.Stop(t.Context())
+	start(t, testConfig(dir))
 	_, err := New(testConfig(dir), slog.New(slog.DiscardHandler))
 	if !errors.Is(err, engine.ErrLocked) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("a second process: %v", err)
@@ -109,7 +138,6 @@ func TestOneProcessPerDirectory(t *testing.T) {
 
 func TestAddressInUseGivesEverythingBack(t *testing.T) {
 	a := start(t, testConfig(t.TempDir()))
-	defer a.Stop(t.Context())
 	dir := t.TempDir()
 	cfg := testConfig(dir)
 	cfg.HTTP.Addr = a.HTTPAddr().String()
@@ -177,7 +205,6 @@ func TestKeysAndTokens(t *testing.T) {
 	cfg.Auth.APIKeys = []config.Secret{"lwk_0123456789abcdef0123"}
 	cfg.Auth.DeviceToken = "open sesame"
 	a := start(t, cfg)
-	defer a.Stop(t.Context())
 
 	var p *client.Problem
 	for _, err := range backend(t, a).Clients(t.Context(), client.ClientQuery{}) {
@@ -222,7 +249,6 @@ func TestKeysAndTokens(t *testing.T) {
 
 func TestMetricsAndVersion(t *testing.T) {
 	a := start(t, testConfig(t.TempDir()))
-	defer a.Stop(t.Context())
 	get := func(path string) string {
 		t.Helper()
 		r, err := http.Get(a.url() + path)

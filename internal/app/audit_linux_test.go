@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,7 +17,6 @@ func TestAFullAuditDiskIsCounted(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	cfg.Audit.File = "/dev/full"
 	a := start(t, cfg)
-	defer a.Stop(context.WithoutCancel(t.Context()))
 	if _, err := backend(t, a).Push(t.Context(), "meter-1", client.Push{Payload: client.Text("x"), QueueUnknown: true}); err != nil {
 		t.Fatalf("push: %v", err)
 	}

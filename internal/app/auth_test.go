@@ -37,12 +37,7 @@ import (
 func startLogged(t *testing.T, cfg *config.Config) (*App, *logBuffer) {
 	t.Helper()
 	log := &logBuffer{}
-	a, err := New(cfg, slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.Start()
-	return a, log
+	return startOn(t, cfg, slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}), time.Now), log
 }
 
 type logBuffer struct {
@@ -150,7 +145,6 @@ func TestTokensOfDevices(t *testing.T) {
 	own := newToken(t, cfg.Auth.DeviceTokensFile, deviceauth.TokenEntry{Client: "meter-1"})
 	fleet := newToken(t, cfg.Auth.DeviceTokensFile, deviceauth.TokenEntry{Pattern: "truck-*"})
 	a, log := startLogged(t, cfg)
-	defer a.Stop(t.Context())
 
 	wantAnswer(t, a, nil, "REGISTERED", "meter-1", own)
 	wantAnswer(t, a, nil, "REGISTERED", "truck-9", fleet)
@@ -241,7 +235,6 @@ func TestConnectionEndsWithItsToken(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	cfg.Auth.DeviceJWTKeys, cfg.Auth.DeviceJWTLeeway = keys, 0
 	a, log := startLogged(t, cfg)
-	defer a.Stop(t.Context())
 	l := wantAnswer(t, a, nil, "REGISTERED", "meter-1", token)
 	wantAnswer(t, a, nil, "CLOSE 3501", "meter-2", token)
 	if got := l.hear(); !strings.HasPrefix(got, "CLOSE 3006 ") || !strings.HasSuffix(got, "credentials_expired\n") {
@@ -338,7 +331,6 @@ func TestDeviceIsWhoItsCertificateSays(t *testing.T) {
 	ca.serving(&cfg.TCP)
 	cfg.Auth.DeviceCertificateID = "cn"
 	a, _ := startLogged(t, cfg)
-	defer a.Stop(t.Context())
 
 	meter := ca.device("meter-1", time.Now().Add(time.Hour))
 	meter.ClientSessionCache = tls.NewLRUClientSessionCache(1) // a resumed session knows the certificate, too
@@ -363,6 +355,7 @@ func TestDeviceIsWhoItsCertificateSays(t *testing.T) {
 
 // Ids become known by registering, or when a message is queued for them.
 func TestListedDevices(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	first := start(t, testConfig(dir))
 	wantAnswer(t, first, nil, "REGISTERED", "old")
@@ -376,7 +369,6 @@ func TestListedDevices(t *testing.T) {
 	cfg := testConfig(dir)
 	cfg.Auth.DeviceUnknown = "listed"
 	a := start(t, cfg)
-	defer a.Stop(t.Context())
 	wantAnswer(t, a, nil, "REGISTERED", "old")
 	wantAnswer(t, a, nil, "REGISTERED", "expected")
 	wantAnswer(t, a, nil, "CLOSE 3501", "new")
@@ -401,7 +393,6 @@ func TestHookOfTheProcess(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	cfg.Auth.DeviceHookURL, cfg.Auth.DeviceHookSecret = hook.URL, "SECRET-hook"
 	a, log := startLogged(t, cfg)
-	defer a.Stop(t.Context())
 	wantAnswer(t, a, nil, "REGISTERED", "m", "SECRET-right")
 	wantAnswer(t, a, nil, "CLOSE 3501", "m", "SECRET-wrong")
 	mu.Lock()
@@ -471,7 +462,6 @@ func TestATokenThatIsNotCheckedIsNamed(t *testing.T) {
 			cfg := testConfig(t.TempDir())
 			cfg.Auth.DeviceToken = config.Secret(c.token)
 			a := start(t, cfg)
-			defer a.Stop(t.Context())
 			nc, err := net.Dial("tcp", a.TCPAddr().String())
 			if err != nil {
 				t.Fatal(err)

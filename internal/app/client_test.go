@@ -20,8 +20,8 @@ import (
 
 // The Go client and the real API must agree about every call.
 func TestClientAgainstTheRealAPI(t *testing.T) {
+	t.Parallel()
 	a := start(t, testConfig(t.TempDir()))
-	defer a.Stop(context.WithoutCancel(t.Context()))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c := backend(t, a)
@@ -247,7 +247,6 @@ func TestACursorOfALogWithoutEvents(t *testing.T) {
 	}
 
 	a := start(t, testConfig(dir))
-	defer a.Stop(ctx)
 	api := backend(t, a)
 	if _, err := api.CreateClient(ctx, client.NewClient{ID: "a"}); err != nil {
 		t.Fatal(err)

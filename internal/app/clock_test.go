@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -35,16 +34,7 @@ func (c *stepClock) Now() time.Time {
 func startStepped(t *testing.T, cfg *config.Config) (*App, *stepClock, *logBuffer) {
 	t.Helper()
 	clock, log := &stepClock{}, &logBuffer{}
-	a, err := newApp(cfg, slog.New(slog.NewJSONHandler(log, nil)), clock.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.Start()
-	t.Cleanup(func() {
-		if err := a.Stop(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
+	a := startOn(t, cfg, slog.NewJSONHandler(log, nil), clock.Now)
 	return a, clock, log
 }
 

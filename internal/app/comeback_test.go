@@ -13,6 +13,7 @@ import (
 // TestAStartSaysWhichClientsAreMissing: those of the process before and no older ones, also
 // to the callers with a limit, and for some minutes.
 func TestAStartSaysWhichClientsAreMissing(t *testing.T) {
+	t.Parallel()
 	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
 	g.start()
 	g.device("old-1")
@@ -29,7 +30,6 @@ func TestAStartSaysWhichClientsAreMissing(t *testing.T) {
 	})
 	g.stop()
 	g.start()
-	defer func() { g.stop() }()
 	f := g.found(findings.JustStarted)
 	if f == nil || f.Count != 10 || f.Severity != findings.Info || f.Facts["client"] == "old-1" {
 		t.Fatalf("after a start: %+v, want the ten clients of the process before", f)
@@ -69,7 +69,6 @@ func TestAStartSaysWhichClientsAreMissing(t *testing.T) {
 func TestAnUncountedStartIsSaid(t *testing.T) {
 	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
 	g.start()
-	defer func() { g.stop() }()
 	tenant := findings.Caller{Allows: func(string) bool { return true }, Owner: "prefix:a-", Sees: func(string) bool { return false }}
 	for counted := true; counted; { // a search under way may end in between
 		g.comeback.mu.Lock()
@@ -88,13 +87,13 @@ func TestAnUncountedStartIsSaid(t *testing.T) {
 
 // TestMissingClientsAreAtMostTheOfflineOnes: a search of a large store may be some time ago.
 func TestMissingClientsAreAtMostTheOfflineOnes(t *testing.T) {
+	t.Parallel()
 	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
 	g.start()
 	g.device("meter-1")
 	g.device("meter-2")
 	g.stop()
 	g.start()
-	defer func() { g.stop() }()
 	g.until(func() bool { n, _, counted := g.comeback.left(g.gw.Online); return n == 2 && counted })
 	const many = 1000
 	for n := 0; n != many; { // a search under way may end in between
@@ -119,12 +118,12 @@ func TestMissingClientsAreAtMostTheOfflineOnes(t *testing.T) {
 // TestARestartIsNotAllWell: the list of findings is not empty while a device is missing that
 // was connected before.
 func TestARestartIsNotAllWell(t *testing.T) {
+	t.Parallel()
 	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
 	g.start()
 	g.device("meter-1")
 	g.stop()
 	g.start()
-	defer func() { g.stop() }()
 	list, err := backend(t, g.App).Findings(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +142,6 @@ func TestARestartIsNotAllWell(t *testing.T) {
 func TestEachRefusalIsAFinding(t *testing.T) {
 	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
 	g.start()
-	defer func() { g.stop() }()
 	g.device("meter-1")
 	if err := g.gw.Disconnect(t.Context(), "meter-1", gateway.DisconnectOptions{Block: time.Hour}); err != nil {
 		t.Fatal(err)

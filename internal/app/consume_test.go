@@ -18,10 +18,10 @@ import (
 // The Go client consumes what devices send: over failures of its handler, over a restart of
 // the gateway, and over its own end, without a loss and without a repeat of what it acked.
 func TestConsumeAgainstTheRealAPI(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(t.TempDir())
 	cfg.TCP.Addr, cfg.HTTP.Addr = loopback.FreeAddr(t), loopback.FreeAddr(t)
 	a := start(t, cfg)
-	defer func() { a.Stop(context.WithoutCancel(t.Context())) }()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c := backend(t, a)

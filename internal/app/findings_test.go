@@ -54,6 +54,7 @@ func (g *troubled) start() {
 	a.sync.dir = g.cfg.Data.Dir
 	a.sync.once = func(*os.File) (time.Duration, error) { return time.Millisecond, nil }
 	a.Start()
+	g.Cleanup(func() { a.end(g.T) })
 }
 
 // change sets thresholds.
@@ -512,7 +513,6 @@ func TestEachFindingComesAndGoes(t *testing.T) {
 				c.before(g)
 			}
 			g.start()
-			defer func() { g.stop() }()
 			if c.cause != nil {
 				if f := g.found(code); f != nil {
 					t.Fatalf("before its cause: %+v", f)
@@ -531,10 +531,10 @@ func TestEachFindingComesAndGoes(t *testing.T) {
 
 // TestADeadAuthHookIsSeen: the API says why no device comes in, to callers without a limit.
 func TestADeadAuthHookIsSeen(t *testing.T) {
+	t.Parallel()
 	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
 	g.cfg.Auth.DeviceHookURL = "http://127.0.0.1:1/"
 	g.start()
-	defer func() { g.stop() }()
 	for n := range 7 {
 		g.device("meter-" + strconv.Itoa(n))
 	}
@@ -575,10 +575,10 @@ func (l *line) fillUplinks() {
 // TestRefusedUplinksAreSeen: a finding names the device, and the answer why of the device
 // says so.
 func TestRefusedUplinksAreSeen(t *testing.T) {
+	t.Parallel()
 	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
 	g.cfg.Data.MaxDisk = 32 << 20
 	g.start()
-	defer func() { g.stop() }()
 	other := g.device("meter-2")
 	g.device("meter-1").fillUplinks()
 	other.say("DATA 1 x\n")
@@ -622,7 +622,6 @@ func TestTheFirstKeyNamesTheWebhooksThatItStops(t *testing.T) {
 	t.Run("not listed", func(t *testing.T) {
 		g := &troubled{T: t, cfg: testConfig(t.TempDir())}
 		g.start()
-		defer func() { g.stop() }()
 		g.hook(receiver.URL)
 		if f := g.found(findings.WebhookFailing); f != nil {
 			t.Errorf("before the key: %+v", f)
@@ -643,7 +642,6 @@ func TestTheFirstKeyNamesTheWebhooksThatItStops(t *testing.T) {
 	t.Run("over the API", func(t *testing.T) {
 		g := &troubled{T: t, cfg: testConfig(t.TempDir())}
 		g.start()
-		defer func() { g.stop() }()
 		g.hook(receiver.URL)
 		made, err := backend(t, g.App).CreateAPIKey(t.Context(), client.NewAPIKey{Name: "first", Scopes: []string{"admin"}})
 		if err != nil || len(made.Warnings) != 1 || !strings.Contains(made.Warnings[0], why) {
@@ -654,7 +652,6 @@ func TestTheFirstKeyNamesTheWebhooksThatItStops(t *testing.T) {
 		g := &troubled{T: t, cfg: testConfig(t.TempDir())}
 		g.cfg.Webhooks.AllowNetworks = []string{"127.0.0.1"}
 		g.start()
-		defer func() { g.stop() }()
 		g.hook(receiver.URL)
 		if w := overSocket(g, "first"); w != "<nil>" || g.found(findings.WebhookFailing) != nil {
 			t.Errorf("the first key warns %q, finding %+v", w, g.found(findings.WebhookFailing))

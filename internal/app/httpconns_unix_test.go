@@ -80,7 +80,6 @@ func TestIdleConnectionsShutNobodyOut(t *testing.T) {
 	cfg.HTTP.MaxConnections = 16
 	cfg.Auth.APIKeys = []config.Secret{testKey}
 	a := start(t, cfg)
-	defer a.Stop(t.Context())
 	<-connect(t, a, "d", func(context.Context, device.Message) ([]byte, error) { return nil, nil })
 
 	mine := dialAPI(t, a)
@@ -113,7 +112,6 @@ func TestTheReserveIsForProbesAndTheOperator(t *testing.T) {
 	cfg.HTTP.MaxConnections = most
 	cfg.Auth.APIKeys = []config.Secret{testKey}
 	a := start(t, cfg)
-	defer a.Stop(t.Context())
 	_, made, err := a.callers.keys.Create(apikey.Spec{Name: "pusher", Scopes: apikey.MessagesWrite}, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +154,6 @@ func TestWaitingOperatorsLeaveProbesAPlace(t *testing.T) {
 			cfg.Auth.APIKeys = []config.Secret{config.Secret(key)}
 		}
 		a := start(t, cfg)
-		defer a.Stop(t.Context())
 		refused := 0
 		for range most + 16 {
 			c := dialAPI(t, a)
@@ -229,7 +226,6 @@ func serveUntilEOF(t *testing.T) {
 	cfg.Auth.APIKeys = []config.Secret{testKey}
 	cfg.Delivery.MaxQueuedBytes = 64 << 20
 	a := start(t, cfg)
-	defer a.Stop(t.Context())
 	d, err := net.Dial("tcp", a.TCPAddr().String())
 	if err != nil {
 		t.Fatal(err)

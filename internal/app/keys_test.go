@@ -22,7 +22,6 @@ import (
 func TestKeysThroughTheSocket(t *testing.T) {
 	dir := t.TempDir()
 	a := start(t, testConfig(dir))
-	defer a.Stop(context.WithoutCancel(t.Context()))
 	status, made := askAdmin(t, dir, "POST", "/keys", `{"name":"me","scopes":["admin"]}`)
 	if status != 200 || !strings.HasPrefix(made["secret"].(string), "lwk_") {
 		t.Fatalf("create = %d %v", status, made)
@@ -162,7 +161,6 @@ func TestAuditFileAndUses(t *testing.T) {
 func TestProfilesAreTheOperators(t *testing.T) {
 	dir := t.TempDir()
 	a := start(t, testConfig(dir))
-	defer a.Stop(context.WithoutCancel(t.Context()))
 	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/goroutine", "/debug/pprof/symbol"} {
 		if status, _ := askAdmin(t, dir, "GET", path, ""); status != 200 {
 			t.Errorf("socket: %s = %d", path, status)
@@ -183,7 +181,6 @@ func TestProfilesAreTheOperators(t *testing.T) {
 func TestTenantsOnTheStoreOnDisk(t *testing.T) {
 	dir := t.TempDir()
 	a := start(t, testConfig(dir))
-	defer a.Stop(context.WithoutCancel(t.Context()))
 	_, made := askAdmin(t, dir, "POST", "/keys", `{"name":"me","scopes":["admin"]}`)
 	root := backend(t, a, client.WithAPIKey(made["secret"].(string)))
 	north := "north"

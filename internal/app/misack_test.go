@@ -13,13 +13,13 @@ import (
 // A device that acks an online push without the EPHEMERAL flag leaves its caller
 // without an answer: the 504, the metrics and the log name the mistake.
 func TestOnlineAckWithoutTheEphemeralFlag(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, register, delivery, ack string }{
 		{"v2", "\x01\x02\x0a{\"id\":\"d\"}", "\x05\x22\x04\x01now", "\x06\x02\x02\x01\x00"},
 		{"text", "REGISTER d\n", "DATA e1 now\n", "ACK 1\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, log := startLogged(t, testConfig(t.TempDir()))
-			defer a.Stop(t.Context())
 			answerWith(t, a, c.register, c.delivery, c.ack)
 
 			res, err := http.Post(a.url()+"/v1/clients/d/messages?mode=online&wait=1s", "text/plain", strings.NewReader("now"))

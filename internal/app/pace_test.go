@@ -30,7 +30,6 @@ func TestDeliveriesBeyondTheRateWait(t *testing.T) {
 			cfg := testConfig(t.TempDir())
 			cfg.TCP.Driver, cfg.TCP.DeliveryRate = driver, 1
 			a := start(t, cfg)
-			defer a.Stop(t.Context())
 			c := backend(t, a)
 			var want []string
 			for i := range 12 { // 10 at once, the 11th soon, the 12th a second later

@@ -26,7 +26,6 @@ func TestTheBoundsOfAQueueAreSettings(t *testing.T) {
 				cfg.Data.Engine = engine
 				b.set(&cfg.Delivery)
 				a := start(t, cfg)
-				defer a.Stop(t.Context())
 				push := func() error {
 					_, err := backend(t, a).Push(t.Context(), "away", client.Push{Payload: client.Text(b.push), QueueUnknown: true})
 					return err

@@ -140,7 +140,6 @@ func TestRevokedCredentialEndsTheConnection(t *testing.T) {
 				cfg.TCP.Driver = driver
 				r.configure(t, cfg)
 				a, log := startLogged(t, cfg)
-				defer a.Stop(t.Context())
 				l := wantAnswer(t, a, r.side, "REGISTERED", append([]string{"meter-1"}, r.words...)...)
 				r.revoke(t)
 				if got := l.hear(); !wantRevoked.MatchString(got) {
@@ -165,7 +164,6 @@ func TestRevokedDeviceComesBackWithAnotherToken(t *testing.T) {
 	old := newToken(t, cfg.Auth.DeviceTokensFile, deviceauth.TokenEntry{Client: "meter-1", Note: "old"})
 	others := newToken(t, cfg.Auth.DeviceTokensFile, deviceauth.TokenEntry{Client: "meter-2"})
 	a := start(t, cfg)
-	defer a.Stop(t.Context())
 	l := wantAnswer(t, a, nil, "REGISTERED", "meter-1", old)
 	other := wantAnswer(t, a, nil, "REGISTERED", "meter-2", others)
 	if _, err := backend(t, a).Push(t.Context(), "meter-1", client.Push{Payload: client.Text("open")}); err != nil {

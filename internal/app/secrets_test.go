@@ -21,6 +21,7 @@ import (
 // dialect: none of them is in its logs, its answers to devices, its metrics,
 // its API or its settings as they are shown.
 func TestNoSecretIsTold(t *testing.T) {
+	t.Parallel()
 	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"allow":false}`) }))
 	defer hook.Close()
 	signed, keys := signedToken(t, map[string]any{"sub": "meter-1", "exp": time.Now().Add(time.Hour).Unix()})

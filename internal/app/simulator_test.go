@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -15,6 +14,7 @@ import (
 // Simulated devices connect under every setting of the device port; a certificate of
 // their own they do not have.
 func TestSimulatedDevicesConnectUnderTheSettings(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	server := newIdentity(t, dir, "server")
 	const key = "lwk_0123456789abcdef0123"
@@ -48,7 +48,6 @@ func TestSimulatedDevicesConnectUnderTheSettings(t *testing.T) {
 				t.Fatal(err)
 			}
 			a := start(t, cfg)
-			defer a.Stop(context.Background())
 			s, err := backend(t, a, client.WithAPIKey(key)).Simulate(t.Context(), 6, client.ProfileMixed)
 			if err != nil {
 				t.Fatal(err)
@@ -69,7 +68,6 @@ func TestSimulatedDevicesConnectUnderTheSettings(t *testing.T) {
 func TestTheSimulatorIsOffWhenTheAPINeedsAKey(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	a := start(t, cfg)
-	defer a.Stop(context.Background())
 	open := backend(t, a)
 	if _, err := open.Simulator(t.Context()); err != nil {
 		t.Fatal(err)
@@ -89,7 +87,6 @@ func TestTheTokenOfSimulatedDevicesAdmitsNoOther(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	cfg.Auth.DeviceToken = "open sesame"
 	a := start(t, cfg)
-	defer a.Stop(context.Background())
 	wantAnswer(t, a, nil, "CLOSE 3501", "truck-17", a.simulatedToken)
 	wantAnswer(t, a, nil, "CLOSE 3501", "sim-steady-1", "a-guess")
 	wantAnswer(t, a, nil, "REGISTERED", "sim-steady-1", a.simulatedToken)

@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -298,13 +297,13 @@ func timelineApp(t *testing.T, change ...func(*config.Config)) (*App, *client.Cl
 		c(cfg)
 	}
 	a := start(t, cfg)
-	t.Cleanup(func() { a.Stop(t.Context()) })
 	return a, backend(t, a)
 }
 
 // A trace has every byte that the device has sent and received, on each of its
 // connections, but for its credential.
 func TestATraceIsWhatTheDeviceSaw(t *testing.T) {
+	t.Parallel()
 	for _, d := range speeches {
 		t.Run(d.name, func(t *testing.T) {
 			a, api := timelineApp(t)
@@ -358,6 +357,7 @@ func TestATraceIsWhatTheDeviceSaw(t *testing.T) {
 // Without a trace the timeline has the type and the size of each frame, and heartbeats
 // and registrations in other entries.
 func TestATimelineIsWhatTheDeviceSaw(t *testing.T) {
+	t.Parallel()
 	for _, d := range speeches {
 		t.Run(d.name, func(t *testing.T) {
 			a, api := timelineApp(t)
@@ -450,6 +450,7 @@ func inOrder(all, want []string) bool {
 // event log. The first payload begins one, with heartbeats as counts, and the end by a
 // missed one.
 func TestTimelineOfADevice(t *testing.T) {
+	t.Parallel()
 	a, api := timelineApp(t, func(c *config.Config) { c.TCP.Grace = config.Duration(300 * time.Millisecond) })
 	w := tap(t, a)
 	w.send("REGISTER idle - heartbeat=1s\n")
@@ -550,6 +551,7 @@ func TestTimelineOfARefusedDevice(t *testing.T) {
 
 // The stream has what the list has, in its order, while a device talks.
 func TestATimelineIsFollowedWhileADeviceTalks(t *testing.T) {
+	t.Parallel()
 	a, api := timelineApp(t)
 	d := &speeches[2]
 	first := tap(t, a)
@@ -643,9 +645,9 @@ func pagesOf(t *testing.T, api *client.Client, id string, q client.TimelineQuery
 // After a restart the event log has what the memory of the process before it had, but for
 // frames. What is in memory is not shown twice.
 func TestATimelineAfterARestart(t *testing.T) {
+	t.Parallel()
 	s := &scene{T: t, clock: &stepClock{}, cfg: testConfig(t.TempDir())}
 	s.start()
-	t.Cleanup(func() { s.app.Stop(context.WithoutCancel(t.Context())) })
 	waiting := s.push("truck", "waits")
 	other := s.text("bus")
 	d := s.text("truck")

@@ -80,7 +80,6 @@ func TestEverythingOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := start(t, cfg)
-	defer a.Stop(context.Background())
 
 	pair, err := tls.LoadX509KeyPair(own.cert, own.key)
 	if err != nil {

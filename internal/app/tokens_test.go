@@ -28,7 +28,6 @@ func TestDeviceTokensByHTTP(t *testing.T) {
 	}
 	cfg.Auth.DeviceTokensFile = file
 	a := start(t, cfg)
-	defer a.Stop(t.Context())
 	c := backend(t, a)
 	made, err := c.CreateDeviceToken(t.Context(), "meter-7", client.NewDeviceToken{Note: "rack 3"})
 	if err != nil || made.Token == "" {

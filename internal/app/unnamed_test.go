@@ -12,6 +12,7 @@ import (
 // TestARegistrationWithoutAValidIDIsListed: by its address, in each dialect, with what stood
 // in the place of the id, but no token.
 func TestARegistrationWithoutAValidIDIsListed(t *testing.T) {
+	t.Parallel()
 	frame := func(body string) string { return "\x01\x02" + string(rune(len(body))) + body }
 	for name, c := range map[string]struct{ say, reason, sample string }{
 		"text":               {"REGISTER meter/7 s3cret\n", "bad_client_id", "meter/7"},
@@ -29,7 +30,6 @@ func TestARegistrationWithoutAValidIDIsListed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := &troubled{T: t, cfg: testConfig(t.TempDir())}
 			g.start()
-			defer func() { g.stop() }()
 			nc, err := net.Dial("tcp", g.TCPAddr().String())
 			if err != nil {
 				t.Fatal(err)

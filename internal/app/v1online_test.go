@@ -13,10 +13,10 @@ import (
 // An online push that still waits for its turn behind other frames of a v1 device when its
 // time is over was not sent, and the answer says so. The device does not get it later.
 func TestAnOnlinePushThatNeverHadItsTurnWasNotSent(t *testing.T) {
+	t.Parallel()
 	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
 	g.cfg.TCP.V1Gap = config.Duration(2 * time.Second)
 	g.start()
-	defer func() { g.stop() }()
 	l := dial(t, g.App, nil)
 	hear := func(want string) {
 		t.Helper()

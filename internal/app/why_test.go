@@ -143,12 +143,8 @@ func (s *scene) restart() {
 
 func (s *scene) start() {
 	s.Helper()
-	a, err := newApp(s.cfg, slog.New(slog.DiscardHandler), s.clock.Now)
-	if err != nil {
-		s.Fatal(err)
-	}
-	a.Start()
-	s.app, s.api = a, backend(s.T, a)
+	s.app = startOn(s.T, s.cfg, slog.DiscardHandler, s.clock.Now)
+	s.api = backend(s.T, s.app)
 }
 
 // binary is a device that speaks v2.
@@ -954,6 +950,7 @@ func (a *whyAnswer) truth(t *testing.T) {
 // the one right code, facts and sentence. Those are in testdata/why.txt; -update-why writes
 // them, and a reviewer reads the diff. Every code has a situation.
 func TestWhy(t *testing.T) {
+	t.Parallel()
 	missing := map[why.Code]bool{}
 	for _, code := range why.MessageCodes() {
 		missing["message "+code] = true
@@ -980,11 +977,6 @@ func TestWhy(t *testing.T) {
 				}
 				s := &scene{T: t, clock: &stepClock{}, cfg: cfg}
 				s.start()
-				t.Cleanup(func() {
-					if err := s.app.Stop(context.WithoutCancel(t.Context())); err != nil {
-						t.Error(err)
-					}
-				})
 				sit.begin(s)
 				var a whyAnswer
 				deadline := time.Now().Add(20 * time.Second)
@@ -1060,11 +1052,11 @@ func writeSituations(t *testing.T, got map[string]string) {
 // A delivery's history has the transmissions and the answers of its connection, then the
 // final state.
 func TestHistoryOfADelivery(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(t.TempDir())
 	quickAcks(cfg)
 	s := &scene{T: t, clock: &stepClock{}, cfg: cfg}
 	s.start()
-	defer func() { s.app.Stop(context.WithoutCancel(t.Context())) }()
 	d := s.text("truck-1")
 	id := s.push("truck-1", "open")
 	seq := strings.Fields(d.hear())[1]
@@ -1107,7 +1099,6 @@ func TestCancelAQueueUpToAMessage(t *testing.T) {
 	cfg.TCP.Window = 2
 	s := &scene{T: t, clock: &stepClock{}, cfg: cfg}
 	s.start()
-	defer func() { s.app.Stop(context.WithoutCancel(t.Context())) }()
 	d := s.text("truck-1")
 	var ids []string
 	for _, text := range []string{"one", "two", "three", "four", "five"} {

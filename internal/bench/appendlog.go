@@ -12,18 +12,21 @@ import (
 type appendLog struct {
 	file *os.File
 
-	mu      sync.Mutex
-	pending []byte
-	waiting *flush // of pending; nil = nothing is pending
-	syncing bool   // a goroutine is syncing and then takes pending
-	end     int64  // owned by the syncing goroutine
-	size    int64  // preallocated; owned by the syncing goroutine
+	mu   sync.Mutex
+	open *flush // takes records
+
+	syncing sync.Mutex // one flush at a time; guards the rest
+	spare   []byte     // memory of the last flush, for the next one
+	end     int64
+	size    int64 // preallocated
 }
 
 // flush is one write with its sync.
 type flush struct {
-	done chan struct{}
-	err  error // set before done is closed
+	led     bool // a caller writes it
+	records []byte
+	done    chan struct{}
+	err     error // set before done is closed
 }
 
 // extent is the size of one preallocation, in bytes.
@@ -37,44 +40,30 @@ func openAppendLog(dir string) (*appendLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &appendLog{file: f}, nil
+	return &appendLog{file: f, open: &flush{done: make(chan struct{})}}, nil
 }
 
-// append returns when record is on stable storage. A caller that finds no sync
-// running starts one for all callers; it runs until nothing is pending.
+// append returns when record is on stable storage. The first caller of a flush writes
+// it for all, once the flush before it is done.
 func (l *appendLog) append(record []byte) error {
 	l.mu.Lock()
-	l.pending = append(l.pending, record...)
-	if l.waiting == nil {
-		l.waiting = &flush{done: make(chan struct{})}
-	}
-	mine, lead := l.waiting, !l.syncing
-	l.syncing = true
+	mine := l.open
+	first := !mine.led
+	mine.led = true
+	mine.records = append(mine.records, record...)
 	l.mu.Unlock()
-	if lead {
-		go l.sync() // ends when nothing is pending: at the latest when its callers have stopped
+	if first {
+		l.syncing.Lock()
+		l.mu.Lock()
+		l.open = &flush{records: l.spare[:0], done: make(chan struct{})}
+		l.mu.Unlock()
+		mine.err = l.write(mine.records)
+		l.spare = mine.records
+		l.syncing.Unlock()
+		close(mine.done)
 	}
 	<-mine.done
 	return mine.err
-}
-
-// sync writes and syncs pending until it is empty.
-func (l *appendLog) sync() {
-	var spare []byte
-	for {
-		l.mu.Lock()
-		batch, f := l.pending, l.waiting
-		if f == nil {
-			l.syncing = false
-			l.mu.Unlock()
-			return
-		}
-		l.pending, l.waiting = spare[:0], nil
-		l.mu.Unlock()
-		f.err = l.write(batch)
-		close(f.done)
-		spare = batch
-	}
 }
 
 func (l *appendLog) write(b []byte) error {

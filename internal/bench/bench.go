@@ -1,90 +1,74 @@
 package bench
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Options of a run. The zero value measures the scenarios with budgets.
+// Options of a run. Command has their defaults.
 type Options struct {
-	Out       io.Writer     // gets the page, or the JSON; nil = discarded
-	Progress  io.Writer     // gets a line when a scenario begins; nil = none
+	Out       io.Writer     // gets the page, or the JSON
+	Progress  io.Writer     // gets a line when a scenario begins
 	JSON      bool          // instead of the page
 	Report    string        // directory that gets page, charts and JSON; "" = none
 	Scenarios []string      // by name; none = those with budgets
 	All       bool          // all scenarios
-	Rounds    int           // of each comparison; default 5, up to 20
-	Duration  time.Duration // load per side and round; default 1 s, 50 ms to 1 min
-	Clients   int           // connected devices under load; default 5,000
-	Most      int           // devices at the largest step of growth, connect, idle and storm; default 18,000
-	Listed    int           // clients of list and sessions, without connections; default 1,000,000
-	Queued    int           // messages for offline clients in growth and restart; default 1,000,000
-	Seed      uint64        // of the random recipients; default 1
-	Dir       string        // parent of stores and files; default the system's temporary directory
-	Longwire  string        // the gateway's binary; default the one beside this program, then the one in PATH
-	Quick     bool          // smaller defaults: 3 rounds of 300 ms, 1,000 devices and at most 3,000, 100,000 listed and queued
+	Rounds    int           // of each comparison
+	Duration  time.Duration // load per side and round
+	Clients   int           // connected devices under load
+	Most      int           // devices at the largest step of growth, connect, idle and storm
+	Listed    int           // clients of list and sessions, without connections
+	Queued    int           // messages for offline clients in growth and restart
+	Seed      uint64        // of the random recipients
+	Dir       string        // parent of stores and files
+	Longwire  string        // the gateway's binary; "" = the one beside this program, then the one in PATH
 	Strict    bool          // a missed budget is an error
 
-	perProcess int                                    // connections; 0 = by the file limit
-	start      starter                                // of the processes under test; nil = startProcess
-	work       func(context.Context) (*worker, error) // starts a worker; nil = startWorker
-	outside    string                                 // the outside loader's binary; "" = wrk from PATH
+	perProcess int                                               // connections
+	start      starter                                           // of the processes under test
+	work       func(context.Context) (io.ReadWriteCloser, error) // starts a worker
+	outside    string                                            // the outside loader's binary
 }
 
-// Bounds of the options.
+// setting is a whole number among the options.
+type setting struct {
+	flag         string
+	value        *int
+	usual, quick int // defaults
+	most         int
+	help         string
+}
+
+func (o *Options) settings() []setting {
+	return []setting{
+		{"rounds", &o.Rounds, 5, 3, 20, "rounds in which the sides take turns"},
+		{"clients", &o.Clients, min(5000, o.perProcess), min(1000, o.perProcess), 1_000_000, "connected devices under load"},
+		{"most-clients", &o.Most, min(18_000, o.perProcess), min(3000, o.perProcess), 1_000_000, "devices of the largest count"},
+		{"listed", &o.Listed, 1_000_000, 100_000, 5_000_000, "clients without sockets in list and sessions"},
+		{"queued", &o.Queued, 1_000_000, 100_000, 10_000_000, "messages for offline clients in growth and restart"},
+	}
+}
+
+// Bounds of Options.Duration.
 const (
 	minDuration = 50 * time.Millisecond
 	maxDuration = time.Minute
-	maxClients  = 1_000_000
-	maxListed   = 5_000_000
-	maxQueued   = 10_000_000
-	maxRounds   = 20
 )
 
 // ErrMissed is returned with Options.Strict if a budget was missed.
 var ErrMissed = errors.New("a budget was missed")
 
-func (o Options) withDefaults() (Options, error) {
-	rounds, clients, most, many, d := 5, 5000, 18_000, 1_000_000, time.Second
-	if o.Quick {
-		rounds, clients, most, many, d = 3, 1000, 3000, 100_000, 300*time.Millisecond
-	}
-	o.perProcess = cmp.Or(o.perProcess, connectionsByFileLimit())
-	o.Rounds, o.Duration = cmp.Or(o.Rounds, rounds), cmp.Or(o.Duration, d)
-	o.Clients = cmp.Or(o.Clients, min(clients, o.perProcess))
-	o.Most = cmp.Or(o.Most, max(o.Clients, min(most, o.perProcess)))
-	o.Listed, o.Queued = cmp.Or(o.Listed, many), cmp.Or(o.Queued, many)
-	o.Seed, o.Dir = cmp.Or(o.Seed, 1), cmp.Or(o.Dir, os.TempDir())
-	o.Out, o.Progress = cmp.Or(o.Out, io.Discard), cmp.Or(o.Progress, io.Discard)
-	if o.start == nil {
-		o.start = o.startProcess
-	}
-	if o.work == nil {
-		o.work = startWorker
-	}
-	return o, o.check()
-}
-
-func (o *Options) check() error {
-	if o.Duration < minDuration || o.Duration > maxDuration {
-		return fmt.Errorf("a round takes from %s to %s, not %s", minDuration, maxDuration, o.Duration)
-	}
-	for _, c := range []struct {
-		what      string
-		value, to int
-	}{
-		{"clients", o.Clients, maxClients}, {"clients of the largest count", o.Most, maxClients}, {"listed clients", o.Listed, maxListed},
-		{"queued messages", o.Queued, maxQueued}, {"rounds", o.Rounds, maxRounds},
-	} {
-		if c.value < 1 || c.value > c.to {
-			return fmt.Errorf("the number of %s is from 1 to %s, not %d", c.what, thousands(c.to), c.value)
+// refuse returns an error if a measurement with these options would not work.
+func (o *Options) refuse() error {
+	for _, s := range o.settings() {
+		if *s.value < 1 || *s.value > s.most {
+			return fmt.Errorf("--%s is from 1 to %s, not %d", s.flag, thousands(s.most), *s.value)
 		}
 	}
 	// Several processes share the load, but one gateway holds all connections.
@@ -92,50 +76,40 @@ func (o *Options) check() error {
 		return fmt.Errorf("%s clients are more than one gateway may hold with its limit of open files: %s here; raise it (ulimit -n) or take fewer",
 			thousands(most), thousands(o.perProcess))
 	}
+	if o.Duration < minDuration || o.Duration > maxDuration {
+		return fmt.Errorf("a round takes from %s to %s, not %s", minDuration, maxDuration, o.Duration)
+	}
 	return nil
-}
-
-// amount is a number of clients or messages that the options determine.
-type amount uint8
-
-const (
-	none    amount = iota
-	few            // 100, or all if there are fewer
-	known          // 1,000 clients: enough to stay below the bounds of their queues
-	clients        // Options.Clients
-	most           // Options.Most
-	tenth          // of Options.Queued
-	queue          // Options.Queued
-)
-
-func (o *Options) number(a amount) int {
-	return [...]int{none: 0, few: min(100, o.Clients), known: 1000, clients: o.Clients, most: o.Most, tenth: max(1, o.Queued/10), queue: o.Queued}[a]
 }
 
 // Run measures, prints and writes the report. It ends when the measurements are
 // done, or early when ctx ends; it has then removed its processes and files.
 func Run(ctx context.Context, o Options) error {
-	o, err := o.withDefaults()
-	if err != nil {
+	if err := o.refuse(); err != nil {
 		return err
 	}
-	chosen, err := choose(o.Scenarios, o.All)
+	chosen, err := o.chosen()
 	if err != nil {
 		return err
 	}
 	report := Report{Machine: o.machine(ctx)}
 	began := time.Now()
-	for i := range chosen {
-		fmt.Fprintf(o.Progress, "%s: %s\n", chosen[i].name, chosen[i].title)
-		s, err := chosen[i].take(ctx, &o)
+	for _, s := range chosen {
+		fmt.Fprintf(o.Progress, "%s: %s\n", s.Name, s.Title)
+		out, err := s.take(ctx, &o)
 		if err != nil {
 			return err
 		}
-		report.Scenarios = append(report.Scenarios, s)
-		report.Budgets = append(report.Budgets, chosen[i].judge(&s)...)
+		report.Scenarios = append(report.Scenarios, out)
+		report.Budgets = append(report.Budgets, s.judge(&out)...)
 	}
 	report.Took = time.Since(began).Seconds()
-	if err := report.write(o.Out, o.JSON); err != nil {
+	if o.JSON {
+		err = report.encode(o.Out)
+	} else {
+		_, err = io.WriteString(o.Out, report.page())
+	}
+	if err != nil {
 		return err
 	}
 	if o.Report != "" {
@@ -148,57 +122,83 @@ func Run(ctx context.Context, o Options) error {
 
 // run is one scenario or a part of it while it is measured: its options, and the
 // servers and files that it has made. The scenarios share nothing.
+//
+// As with testing.T, a failure ends the scenario: see must and check. Only the
+// goroutine of the scenario may call them, and methods of a run that return no error.
 type run struct {
 	*Options
-	dir     string // of this run, below Options.Dir
-	dirs    int    // number of directories made
-	servers map[spec]*server
+	ctx     context.Context // of the whole program
+	dir     string          // of this run, below Options.Dir
+	servers map[spec]*target
 	devices []*devices
 	closers []func() error // in the order of opening
 }
 
+// failure is the panic of must and check.
+type failure struct{ error }
+
+// check ends the scenario if there is an error.
+func check(err error) {
+	if err != nil {
+		panic(failure{err})
+	}
+}
+
+// must returns the result of a call whose error ends the scenario.
+func must[T any](result T, err error) T {
+	check(err)
+	return result
+}
+
 // take measures the scenario. It returns only errors of ctx.
 func (s *scenario) take(ctx context.Context, o *Options) (Scenario, error) {
-	out := Scenario{Name: s.name, Title: s.title, State: s.state, Load: s.load, Values: make(map[string][]Figure)}
+	out := Scenario{heading: s.heading, Values: make(map[string][]Figure)}
 	dir, err := os.MkdirTemp(o.Dir, "longwire-bench-")
 	if err == nil {
-		err = within(ctx, &run{Options: o, dir: dir}, func(r *run) error { return s.measure.take(ctx, r, &out) })
-	}
-	if ctx.Err() != nil {
-		return out, ctx.Err()
+		err = within(&run{Options: o, ctx: ctx, dir: dir}, func(r *run) { s.measure(r, &out) })
 	}
 	if err != nil {
 		out.Failure = err.Error()
 	}
-	return out, nil
+	return out, ctx.Err()
 }
 
 // within calls do with r and then ends the servers and devices that do started. It
 // returns an error if a device was lost, because the measurement is then void.
-func within(ctx context.Context, r *run, do func(*run) error) (err error) {
-	r.servers = make(map[spec]*server)
-	defer func() { err = errors.Join(err, r.close()) }()
-	if err := do(r); err != nil {
-		return err
-	}
-	for _, d := range r.devices {
-		if err := d.check(ctx); err != nil {
-			return err
+func within(r *run, do func(*run)) (err error) {
+	r.servers = make(map[spec]*target)
+	defer func() {
+		failed := recover()
+		f, ok := failed.(failure)
+		if failed != nil && !ok {
+			panic(failed)
 		}
+		err = errors.Join(f.error, r.close())
+	}()
+	do(r)
+	for _, d := range r.devices {
+		check(d.check())
 	}
 	return nil
 }
 
 // part calls do with a new run below r. Its servers end when do returns.
-func (r *run) part(ctx context.Context, do func(*run) error) error {
-	return within(ctx, &run{Options: r.Options, dir: r.newDir("part")}, do)
+func (r *run) part(name string, do func(*run)) {
+	if err := within(&run{Options: r.Options, ctx: r.ctx, dir: r.newDir("part")}, do); err != nil {
+		check(fmt.Errorf("%s: %w", name, err))
+	}
 }
 
-// newDir returns the name of a directory that is not in use yet.
+// newDir makes a directory that ends with the scenario.
 func (r *run) newDir(purpose string) string {
-	r.dirs++
-	return filepath.Join(r.dir, fmt.Sprintf("%s-%d", purpose, r.dirs))
+	return must(os.MkdirTemp(r.dir, purpose+"-"))
 }
+
+// pause waits for d.
+func (r *run) pause(d time.Duration) { check(pause(r.ctx, d)) }
+
+// lasting is the time of all rounds.
+func (r *run) lasting() time.Duration { return time.Duration(r.Rounds) * r.Duration }
 
 // onClose registers f for the end of the scenario. Functions run in reverse order.
 func (r *run) onClose(f func() error) { r.closers = append(r.closers, f) }
@@ -207,8 +207,8 @@ func (r *run) onClose(f func() error) { r.closers = append(r.closers, f) }
 // write.
 func (r *run) close() error {
 	var errs []error
-	for i := len(r.closers) - 1; i >= 0; i-- {
-		errs = append(errs, r.closers[i]())
+	for _, end := range slices.Backward(r.closers) {
+		errs = append(errs, end())
 	}
 	return errors.Join(append(errs, os.RemoveAll(r.dir))...)
 }

@@ -33,14 +33,14 @@ import (
 )
 
 // startHere is a starter whose processes are all this one.
-func startHere(_ context.Context, p process) (*target, error) {
-	switch p.role {
+func startHere(_ context.Context, _ string, s spec, dir string) (*target, error) {
+	switch s.role {
 	case bareServer, bareSyncing:
-		return saying(func(ctx context.Context, out io.Writer) error { return serveBare(ctx, out, p.dir) })
+		return saying(func(ctx context.Context, out io.Writer) error { return serveBare(ctx, out, dir) })
 	case sessionServer:
-		return saying((&sessionHost{dir: p.dir, clients: p.clients, returns: p.returns}).serve)
+		return saying((&sessionHost{dir: dir, clients: s.connected, returning: s.returning}).serve)
 	}
-	store, err := engine.Open(engine.Options{Dir: p.dir})
+	store, err := engine.Open(engine.Options{Dir: dir})
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +49,8 @@ func startHere(_ context.Context, p process) (*target, error) {
 	g := gateway.New(gateway.Config{Store: store, NewID: func() [16]byte { return uuid.Must(uuid.NewV7()) }})
 	g.Start()
 	cfg := tcpserver.Config{Addr: "127.0.0.1:0", Gateway: g, Wheel: w, Protocol: protocol.Config{}}
-	if p.role == gatewayTLS {
-		if cfg.TLS, err = tlsHere(p.dir); err != nil {
+	if s.role == gatewayTLS {
+		if cfg.TLS, err = tlsHere(dir); err != nil {
 			return nil, err
 		}
 		cfg.TLSRequired = true
@@ -63,7 +63,7 @@ func startHere(_ context.Context, p process) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	hooks, err := webhook.New(webhook.Config{Gateway: g, Lookup: feed.NewLookup(g), Encode: api.EventEncoder(g, ""), AllowLoopback: func() bool { return p.hooks }})
+	hooks, err := webhook.New(webhook.Config{Gateway: g, Lookup: feed.NewLookup(g), Encode: api.EventEncoder(g, ""), AllowLoopback: func() bool { return s.hook != "" }})
 	if err != nil {
 		return nil, err
 	}
@@ -85,11 +85,11 @@ func startHere(_ context.Context, p process) (*target, error) {
 
 // tlsHere has a certificate of the run's own.
 func tlsHere(dir string) (*tls.Config, error) {
-	certFile, keyFile, err := selfSigned(dir + "-tls")
-	if err != nil {
+	pair := dir + ".pem"
+	if err := selfSigned(pair); err != nil {
 		return nil, err
 	}
-	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	cert, err := tls.LoadX509KeyPair(pair, pair)
 	return &tls.Config{Certificates: []tls.Certificate{cert}}, err
 }
 
@@ -114,15 +114,10 @@ func saying(serve func(context.Context, io.Writer) error) (*target, error) {
 }
 
 // workHere is a worker in this process.
-func workHere(ctx context.Context) (*worker, error) {
-	in, orders := io.Pipe()
-	reports, out := io.Pipe()
-	ended := make(chan error, 1)
-	go func() { ended <- serveWorker(ctx, in, out) }() // ends with in
-	return &worker{orders: json.NewEncoder(orders), reports: json.NewDecoder(reports), stop: sync.OnceValue(func() error {
-		orders.Close()
-		return <-ended
-	})}, nil
+func workHere(ctx context.Context) (io.ReadWriteCloser, error) {
+	near, far := net.Pipe()
+	go func() { _ = serveWorker(ctx, far) }() // ends with the pipe
+	return near, nil
 }
 
 func stopOnce(stop func()) func() error {
@@ -136,14 +131,14 @@ func tiny(t *testing.T) Options {
 	if err := os.WriteFile(wrk, []byte("#!/bin/sh\necho RESULT 10 1000000 0 100 200\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return Options{Out: &bytes.Buffer{}, JSON: true, Rounds: 1, Duration: minDuration, Clients: 20, Most: 30, Listed: 250, Queued: 300, Dir: t.TempDir(),
+	return Options{Out: &bytes.Buffer{}, Progress: io.Discard, JSON: true, Rounds: 1, Duration: minDuration, Clients: 20, Most: 30, Listed: 250, Queued: 300, Dir: t.TempDir(),
 		perProcess: 35, start: startHere, work: workHere, outside: wrk}
 }
 
 // aRun is a scenario under way.
 func aRun(t *testing.T) *run {
 	o := tiny(t)
-	r := &run{Options: &o, dir: t.TempDir(), servers: make(map[spec]*server)}
+	r := &run{Options: &o, ctx: t.Context(), dir: t.TempDir(), servers: make(map[spec]*target)}
 	t.Cleanup(func() { _ = r.close() })
 	return r
 }
@@ -158,11 +153,11 @@ func empty(t *testing.T, dir string) {
 
 // TestScenarios is a short run of each scenario. It asserts no times.
 func TestScenarios(t *testing.T) {
-	for _, s := range scenarios {
-		t.Run(s.name, func(t *testing.T) {
+	for _, s := range new(Options).scenarios() {
+		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
 			o := tiny(t)
-			o.Scenarios, o.Report = []string{s.name}, filepath.Join(t.TempDir(), "report")
+			o.Scenarios, o.Report = []string{s.Name}, filepath.Join(t.TempDir(), "report")
 			err := Run(t.Context(), o)
 			out := o.Out.(*bytes.Buffer)
 			if err != nil {
@@ -172,8 +167,8 @@ func TestScenarios(t *testing.T) {
 			if err := json.Unmarshal(out.Bytes(), &report); err != nil {
 				t.Fatal(err)
 			}
-			if len(report.Scenarios) != 1 || report.Scenarios[0].Name != s.name || len(report.Budgets) != len(s.budgets) {
-				t.Fatalf("scenarios are %+v, want %s", report.Scenarios, s.name)
+			if len(report.Scenarios) != 1 || report.Scenarios[0].Name != s.Name || len(report.Budgets) != len(s.budgets) {
+				t.Fatalf("scenarios are %+v, want %s", report.Scenarios, s.Name)
 			}
 			for _, row := range report.Budgets {
 				if row.Verdict == verdictNotMeasured {
@@ -256,9 +251,9 @@ func TestRunRefuses(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"a long measurement":  func(o *Options) { o.Duration = time.Hour },
 		"a short measurement": func(o *Options) { o.Duration = 1 },
-		"too many clients":    func(o *Options) { o.Clients = maxClients + 1 },
+		"too many clients":    func(o *Options) { o.Clients = 1_000_001 },
 		"a negative number":   func(o *Options) { o.Queued = -1 },
-		"too many rounds":     func(o *Options) { o.Rounds = maxRounds + 1 },
+		"too many rounds":     func(o *Options) { o.Rounds = 21 },
 		"an unknown name":     func(o *Options) { o.Scenarios = []string{"speed"} },
 	} {
 		o := tiny(t)
@@ -272,7 +267,7 @@ func TestRunRefuses(t *testing.T) {
 func TestFailedMeasurementIsTold(t *testing.T) {
 	o := tiny(t)
 	o.JSON, o.Scenarios = false, []string{"list"}
-	o.start = func(context.Context, process) (*target, error) { return nil, errors.New("no ports") }
+	o.start = func(context.Context, string, spec, string) (*target, error) { return nil, errors.New("no ports") }
 	if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "list") {
 		t.Errorf("error is %v, want one that names list", err)
 	}
@@ -282,25 +277,33 @@ func TestFailedMeasurementIsTold(t *testing.T) {
 	empty(t, o.Dir)
 }
 
+// The gateway's own bound of connections, by the limit of open files, may be lower.
+func TestIdleClientsHaveRoom(t *testing.T) {
+	o, room := tiny(t), 0
+	o.Scenarios = []string{"idle"}
+	o.start = func(_ context.Context, _ string, s spec, _ string) (*target, error) {
+		room = max(room, s.room)
+		return nil, errors.New("it is enough to see the spec")
+	}
+	if err := Run(t.Context(), o); err == nil || room < o.Most {
+		t.Errorf("room is for %d clients of %d, %v", room, o.Most, err)
+	}
+}
+
 func TestLostClientsSpoilTheMeasurement(t *testing.T) {
-	target, err := startHere(t.Context(), process{role: gatewayServer, dir: t.TempDir()})
+	target, err := startHere(t.Context(), "", spec{role: gatewayServer}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := tiny(t)
-	err = within(t.Context(), &run{Options: &o, dir: t.TempDir()}, func(r *run) error {
-		d, err := r.connect(t.Context(), &server{target: target}, join{Count: 3})
-		if err != nil {
-			return err
-		}
-		if err := d.check(t.Context()); err != nil {
-			t.Error(err)
-		}
+	err = within(&run{Options: &o, ctx: t.Context(), dir: t.TempDir()}, func(r *run) {
+		d := r.connect(target, Join{Count: 3})
+		check(d.check())
 		_ = target.stop()
-		return waitFor(t.Context(), time.Minute, "the loss", func() bool {
-			total, err := d.count(t.Context())
+		check(waitFor(t.Context(), time.Minute, "the loss", func() bool {
+			total, err := d.count()
 			return err == nil && total.Lost == 3
-		})
+		}))
 	})
 	if err == nil || !strings.Contains(err.Error(), "3 of 3") {
 		t.Errorf("three lost clients give %v", err)
@@ -313,10 +316,7 @@ func TestPushersStopAtAnotherStatus(t *testing.T) {
 		fmt.Fprint(w, "the disk is full")
 	}))
 	defer srv.Close()
-	l, err := aRun(t).newPushers(t.Context(), &target{http: srv.Listener.Addr().String(), pid: os.Getpid()}, load{callers: 2}, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := aRun(t).newPushers(&target{http: srv.Listener.Addr().String(), pid: os.Getpid()}, load{callers: 2}, 1)
 	if _, err := l.play(t.Context(), time.Minute); err == nil || !strings.Contains(err.Error(), "the disk is full") {
 		t.Errorf("error is %v, want the server's words", err)
 	}

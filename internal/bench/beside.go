@@ -4,63 +4,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 )
-
-// beside offers single pushes at a fixed rate, first alone and then while
-// broadcasts to all follow one another.
-type beside struct {
-	sides []side // the first side decides the rate
-}
 
 // besideShare is the rate of single pushes beside other work, as a share of the
 // highest rate in a closed loop.
 const besideShare = 0.1
 
-func (b beside) take(ctx context.Context, r *run, out *Scenario) error {
-	rate := 0.0
-	t := Table{Columns: quantiles()}
-	all := Table{Of: "broadcasts to " + thousands(r.Clients) + " clients", Columns: []Column{{"deliveries", perSecond}, {"CPU of a delivery", microseconds}}}
+// measureBroadcasts offers single pushes at a fixed rate, first alone and then while
+// broadcasts to all follow one another. The gateway decides the rate.
+func measureBroadcasts(r *run, out *Scenario) {
+	rate := Figure(0)
+	t := out.table("single pushes", quantiles())
+	all := out.table("broadcasts to "+thousands(r.Clients)+" clients", []Column{{"deliveries", perSecond}, {"CPU of a delivery", microseconds}})
 	chart := percentileChart(out.Name, "Latency of single pushes beside broadcasts")
-	for i, s := range b.sides {
-		c, err := r.open(ctx, s)
-		if err != nil {
-			return err
-		}
-		loop, err := r.open(ctx, side{spec: s.spec, load: load{what: broadcasts}})
-		if err != nil {
-			return err
-		}
+	for _, s := range []side{{spec: spec{role: gatewayServer, connected: r.Clients}, load: pushOnline}, {spec: spec{role: bareServer, connected: r.Clients}, load: pushOnline}} {
+		single, broadcast := r.open(s), r.open(side{spec: s.spec, load: load{what: broadcasts}})
 		if rate == 0 {
-			highest, err := c.play(ctx, r.Duration)
-			if err != nil {
-				return err
-			}
+			highest := must(single.play(r.ctx, r.Duration))
 			rate = besideShare * highest.perSecond()
-			t.Of = fmt.Sprintf("single pushes, %.0f/s", rate)
+			t.Of += fmt.Sprintf(", %.0f/s", rate)
 		}
-		lasting := time.Duration(r.Rounds) * r.Duration
-		alone, err := c.offer(ctx, rate, lasting)
-		if err != nil {
-			return err
-		}
-		wave, err := loop.play(ctx, lasting)
-		if err != nil {
-			return err
-		}
+		alone, wave := must(single.offer(r.ctx, rate, r.lasting())), must(broadcast.play(r.ctx, r.lasting()))
 		var during sample
-		if err := while(ctx, func(ctx context.Context) error { _, err := loop.play(ctx, maxDuration); return err },
-			func() (err error) { during, err = c.offer(ctx, rate, lasting); return err }); err != nil {
-			return err
-		}
-		name := s.label(r.Options)
+		check(while(r.ctx, func(ctx context.Context) error { _, err := broadcast.play(ctx, maxDuration); return err },
+			func() (err error) { during, err = single.offer(r.ctx, rate, r.lasting()); return err }))
+		name, bare := s.label(), s.role == bareServer
 		all.add(name, wave.perSecond(), wave.cpuEach())
 		t.add(name+", alone", alone.latency.quantiles()...)
 		t.add(name+", beside", during.latency.quantiles()...)
-		chart.Series = append(chart.Series, alone.latency.percentiles(name+", alone", i > 0), during.latency.percentiles(name+", beside", i > 0))
+		chart.Series = append(chart.Series, alone.latency.percentiles(name+", alone", bare), during.latency.percentiles(name+", beside", bare))
 	}
-	out.Tables, out.Charts = append(out.Tables, t, all), append(out.Charts, chart)
-	return nil
+	out.Charts = append(out.Charts, chart)
 }
 
 // while runs background until do returns. background ends soon after its context.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image/color"
 	"math"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -34,11 +35,10 @@ type Axis struct {
 type Series struct {
 	Name   string      `json:"name"`
 	Points [][2]Figure `json:"points"`
-	Bare   bool        `json:"bare,omitempty"`   // a floor or a bound to compare with: grey
-	Dashed bool        `json:"dashed,omitempty"` // calculated, not measured
+	Bare   bool        `json:"bare,omitempty"` // a floor or a bound to compare with: grey
 }
 
-func (s *Series) add(x, y float64) { s.Points = append(s.Points, [2]Figure{Figure(x), Figure(y)}) }
+func (s *Series) add(x, y Figure) { s.Points = append(s.Points, [2]Figure{x, y}) }
 
 var hues = []color.Color{color.RGBA{9, 105, 218, 255}, color.RGBA{188, 76, 0, 255}, color.RGBA{130, 80, 223, 255}, color.RGBA{26, 127, 55, 255}}
 
@@ -56,68 +56,63 @@ func newPlot(title string) *plot.Plot {
 	return p
 }
 
-// svg draws the chart. The same chart always gives the same bytes.
+// svg draws the chart: lines, or with names on the y axis the first series as bars
+// and the others as lines over them. The same chart always gives the same bytes.
 func (c *Chart) svg() ([]byte, error) {
-	if len(c.Y.Names) > 0 {
-		return c.bars()
-	}
-	p := newPlot(c.Title)
+	p, barred := newPlot(c.Title), len(c.Y.Names) > 0
 	for i, s := range c.Series {
+		if barred && i == 0 {
+			if err := c.addBars(p); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		points := c.drawable(s.Points)
 		if len(points) == 0 {
 			continue
 		}
 		line, dots, err := plotter.NewLinePoints(points)
 		if err != nil {
-			return nil, fmt.Errorf("draw %s: %w", c.Name, err)
+			return nil, err
 		}
 		line.Color, line.Width = hues[i%len(hues)], vg.Points(1.6)
-		dots.Shape = draw.CircleGlyph{}
 		if s.Bare {
 			line.Color = color.Gray{129}
 		}
-		dots.Color = line.Color
-		p.Legend.Add(s.Name, line)
-		if s.Dashed {
-			line.Dashes = []vg.Length{vg.Points(5), vg.Points(4)}
-			p.Add(line)
-			continue
+		dots.Shape, dots.Color = draw.CircleGlyph{}, line.Color
+		p.Add(line)
+		if !barred {
+			p.Add(dots)
+			p.Legend.Add(s.Name, line)
 		}
-		p.Add(line, dots)
+	}
+	if barred {
+		p.X.Min, p.X.Label.Text = 0, c.X.Label
+		return render(p, vg.Length(75+18*len(c.Y.Names)))
 	}
 	c.X.set(&p.X)
 	c.Y.set(&p.Y)
 	return render(p, 300)
 }
 
-// bars draws the first series as a bar for each name of the y axis, the first name
-// at the top, and further series as lines over them.
-func (c *Chart) bars() ([]byte, error) {
-	p, n := newPlot(c.Title), len(c.Y.Names)
-	values, names := make(plotter.Values, n), make([]string, n)
+// addBars adds a bar for each name of the y axis, the first name at the top.
+func (c *Chart) addBars(p *plot.Plot) error {
+	names := slices.Clone(c.Y.Names)
+	slices.Reverse(names)
+	values := make(plotter.Values, len(names))
 	for i, point := range c.Series[0].Points {
-		if y := n - 1 - i; !point[0].none() {
-			values[y] = float64(point[0])
+		if !point[0].none() {
+			values[len(names)-1-i] = float64(point[0])
 		}
-		names[n-1-i] = c.Y.Names[i]
 	}
 	bars, err := plotter.NewBarChart(values, vg.Points(9))
 	if err != nil {
-		return nil, fmt.Errorf("draw %s: %w", c.Name, err)
+		return err
 	}
 	bars.Horizontal, bars.Color, bars.LineStyle.Width = true, hues[0], 0
 	p.Add(bars)
-	for _, s := range c.Series[1:] {
-		line, err := plotter.NewLine(c.drawable(s.Points))
-		if err != nil {
-			return nil, fmt.Errorf("draw %s: %w", c.Name, err)
-		}
-		line.Color, line.Width = hues[1], vg.Points(1.6)
-		p.Add(line)
-	}
 	p.NominalY(names...)
-	p.X.Min, p.X.Label.Text = 0, c.X.Label
-	return render(p, vg.Length(75+18*n))
+	return nil
 }
 
 // drawable leaves out points that a logarithmic axis cannot show.
@@ -161,8 +156,8 @@ func render(p *plot.Plot, height vg.Length) ([]byte, error) {
 	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")), err
 }
 
-// describe is the chart in words: the alternative text of the image.
-func (c *Chart) describe() string {
+// words are the alternative text of the image.
+func (c Chart) words() string {
 	var names []string
 	for _, s := range c.Series {
 		names = append(names, s.Name)
@@ -178,11 +173,11 @@ func budgetChart(rows []Row) Chart {
 	for i := range rows {
 		if !rows[i].Median.none() {
 			c.Y.Names = append(c.Y.Names, rows[i].What)
-			shares.add(min(rows[i].share(), 3), 0)
+			shares.add(Figure(min(rows[i].share(), 3)), 0)
 		}
 	}
 	bound.add(1, -0.5)
-	bound.add(1, float64(len(c.Y.Names))-0.5)
+	bound.add(1, Figure(len(c.Y.Names))-0.5)
 	c.Series = []Series{shares, bound}
 	return c
 }

@@ -4,13 +4,15 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
 
 // Command is longwire-bench. It writes the page or the JSON to out.
 func Command(out io.Writer) *cobra.Command {
-	o := Options{Out: out}
+	o := Options{Out: out, perProcess: connectionsByFileLimit(), start: startProcess, work: startWorker, outside: "wrk"}
+	quick := false
 	cmd := &cobra.Command{
 		Use:   "longwire-bench",
 		Short: "Measure the performance of a longwire gateway on this machine",
@@ -31,27 +33,43 @@ A missed budget is shown and is no failure, unless --strict is given.`,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Progress = cmd.ErrOrStderr()
+			if quick {
+				o.lessen(cmd.Flags().Changed)
+			}
+			if !cmd.Flags().Changed("most-clients") {
+				o.Most = max(o.Most, o.Clients)
+			}
 			return Run(cmd.Context(), o)
 		},
 	}
 	f := cmd.Flags()
+	for _, s := range o.settings() {
+		f.IntVar(s.value, s.flag, s.usual, s.help)
+	}
 	f.StringSliceVar(&o.Scenarios, "scenario", nil, "measure only these: "+strings.Join(Names(), ", "))
 	f.BoolVar(&o.All, "all", false, "measure the scenarios without budgets too")
-	f.IntVar(&o.Rounds, "rounds", 0, "rounds in which the sides take turns (default 5)")
 	f.StringVar(&o.Report, "report", "", "write page, charts and JSON into this directory")
 	f.BoolVar(&o.JSON, "json", false, "print JSON instead of the page")
-	f.DurationVar(&o.Duration, "duration", 0, "load per side and round (default 1s)")
-	f.IntVar(&o.Clients, "clients", 0, "connected devices under load (default 5000)")
-	f.IntVar(&o.Most, "most-clients", 0, "devices of the largest count (default 18000)")
-	f.IntVar(&o.Listed, "listed", 0, "clients without sockets in list and sessions (default 1000000)")
-	f.IntVar(&o.Queued, "queued", 0, "messages for offline clients in growth and restart (default 1000000)")
-	f.Uint64Var(&o.Seed, "seed", 0, "of the random recipients (default 1)")
-	f.StringVar(&o.Dir, "dir", "", "where stores are made; on the disk to be measured (default "+os.TempDir()+")")
+	f.DurationVar(&o.Duration, "duration", time.Second, "load per side and round")
+	f.Uint64Var(&o.Seed, "seed", 1, "of the random recipients")
+	f.StringVar(&o.Dir, "dir", os.TempDir(), "where stores are made; on the disk to be measured")
 	f.StringVar(&o.Longwire, "longwire", "", "binary of the gateway (default the one beside this program, then in PATH)")
-	f.BoolVar(&o.Quick, "quick", false, "less of everything: 3 rounds of 300ms, 1000 devices, 100000 listed and queued")
+	f.BoolVar(&quick, "quick", false, "less of everything: 3 rounds of 300ms, 1000 devices, 100000 listed and queued")
 	f.BoolVar(&o.Strict, "strict", false, "fail when a budget is missed")
 	cmd.AddCommand(parts(out)...)
 	return cmd
+}
+
+// lessen takes the quick defaults of the flags that are not given.
+func (o *Options) lessen(given func(flag string) bool) {
+	for _, s := range o.settings() {
+		if !given(s.flag) {
+			*s.value = s.quick
+		}
+	}
+	if !given("duration") {
+		o.Duration = 300 * time.Millisecond
+	}
 }
 
 // parts are the hidden subcommands: processes of a run that run this binary.
@@ -64,9 +82,11 @@ func parts(out io.Writer) []*cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return host.serve(cmd.Context(), out) }}
 	sessions.Flags().StringVar(&host.dir, "dir", "", "directory of the store")
 	sessions.Flags().IntVar(&host.clients, "clients", 1, "clients in it")
-	sessions.Flags().IntVar(&host.returns, "returns", 0, "clients that come back in a second")
+	sessions.Flags().BoolVar(&host.returning, "returning", false, "some clients come back now and then")
 	worker := &cobra.Command{Use: workerName, Short: "Be clients of a server, by orders on standard input",
-		RunE: func(cmd *cobra.Command, _ []string) error { return serveWorker(cmd.Context(), cmd.InOrStdin(), out) }}
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serveWorker(cmd.Context(), pipes{os.Stdin, os.Stdout})
+		}}
 	all := []*cobra.Command{bare, sessions, worker}
 	for _, c := range all {
 		c.Hidden, c.Args = true, cobra.NoArgs

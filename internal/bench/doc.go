@@ -13,12 +13,11 @@
 // this binary. The HTTP callers are in the measuring process, or in wrk.
 //
 //	the run        bench.go scenarios.go (the table) machine.go command.go
-//	processes      process.go (start, stop, CPU, memory) server.go (with clients) tls.go
-//	floors         bare.go baredevices.go appendlog.go
-//	the load       load.go (closed and open loop) pusher.go (HTTP) wrk.go exchange.go
-//	               (devices that wait for answers)
-//	devices        devices.go (controller) worker.go simulated.go frames.go
+//	processes      process.go (start, stop, CPU, calls) server.go (with clients) tls.go
+//	devices        devices.go (simulated clients, in workers) frames.go (their wire)
+//	floors         floor.go appendlog.go
+//	the load       load.go (closed and open loop) callers.go wrk.go
 //	measurements   compare.go webhook.go footprint.go heartbeats.go storm.go beside.go
-//	               sessions.go sessionserver.go restart.go store.go
-//	the report     report.go page.go chart.go recorder.go format.go
+//	               sessions.go sessionhost.go restart.go store.go
+//	the report     report.go page.go chart.go figure.go
 package bench

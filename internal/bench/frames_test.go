@@ -3,6 +3,9 @@ package bench
 import (
 	"bytes"
 	"errors"
+	"io"
+	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,17 +37,13 @@ func TestClientSpeaksTheProtocol(t *testing.T) {
 	}
 	out := s.AppendOutput(nil)
 	s.Flushed(now, len(out))
-	kind, _, _, size, err := nextFrame(out)
-	if err != nil || kind != frameRegisterAck {
-		t.Fatalf("first frame is of type %d, %v; want REGISTER_ACK", kind, err)
+	first, err := newWire(&chunks{reads: [][]byte{out}}).next()
+	if err != nil || first.kind != frameRegisterAck {
+		t.Fatalf("first frame is of type %d, %v; want REGISTER_ACK", first.kind, err)
 	}
 
-	var c simulated
-	rest, answers, err := c.answer(out[size:], nil)
-	if err != nil || len(rest) != 0 {
-		t.Fatalf("%d bytes were left, %v", len(rest), err)
-	}
-	s.Receive(now, append(answers, heartbeatFrame...))
+	var f fleet
+	s.Receive(now, append(served(&f, out), heartbeatFrame...))
 	var acked []uint64
 	for e, ok := s.Next(); ok; e, ok = s.Next() {
 		switch e.Kind {
@@ -61,47 +60,75 @@ func TestClientSpeaksTheProtocol(t *testing.T) {
 	if len(acked) != 2 || acked[0] != 1000 || acked[1] != 1 {
 		t.Errorf("acked are %v, want 1000 and 1", acked)
 	}
-	if _, _, err := c.answer(s.AppendOutput(nil), nil); err != nil || c.answers.Load() != 1 {
-		t.Errorf("the answer to the heartbeat was counted %d times, %v", c.answers.Load(), err)
+	served(&f, s.AppendOutput(nil))
+	if got := f.answers.Load(); got != 1 {
+		t.Errorf("the answer to the heartbeat was counted %d times", got)
 	}
+}
+
+// chunks is a connection on which these reads come, and then its end. It keeps what
+// is written.
+type chunks struct {
+	net.Conn
+	reads   [][]byte
+	written []byte
+}
+
+func (c *chunks) Read(p []byte) (int, error) {
+	if len(c.reads) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, c.reads[0])
+	c.reads = c.reads[1:]
+	return n, nil
+}
+
+func (c *chunks) Write(p []byte) (int, error) {
+	c.written = append(c.written, p...)
+	return len(p), nil
+}
+
+func (c *chunks) Close() error { return nil }
+
+// served is what a client of the fleet answers to these reads.
+func served(f *fleet, reads ...[]byte) []byte {
+	c := &chunks{reads: reads}
+	f.serve(&device{wire: newWire(c), tcp: c})
+	return c.written
 }
 
 func TestAnswersDoNotDependOnTheReads(t *testing.T) {
 	data := append([]byte{frameData, frameVersion, 0x82, 0x80, 0x00}, 7, 'x') // padded length: a frame, although a gateway sends none
-	if _, _, _, size, err := nextFrame(data); err != nil || size != len(data) {
-		t.Fatalf("size %d, %v", size, err)
+	if f, err := newWire(&chunks{reads: [][]byte{data}}).next(); err != nil || len(f.body) != 2 {
+		t.Fatalf("the body is %x, %v", f.body, err)
 	}
-	stream := append(append(append([]byte{}, data...), heartbeatFrame...), data...)
-	var c simulated
-	_, whole, err := c.answer(bytes.Clone(stream), nil)
-	if err != nil {
-		t.Fatal(err)
+	stream := slices.Concat(data, heartbeatFrame, data)
+	var f fleet
+	whole, each := served(&f, stream), served(&f, slices.Collect(slices.Chunk(stream, 1))...)
+	if want := 2*len([]byte{frameAck, frameVersion, 2, 7, 0}) + len(heartbeatAckFrame); len(whole) != want {
+		t.Errorf("the answers are %x, want %d bytes", whole, want)
 	}
-	var in, out []byte
-	for _, b := range stream {
-		if in, out, err = c.answer(append(in, b), out); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if !bytes.Equal(out, whole) || len(in) != 0 {
-		t.Errorf("byte by byte the answers are %x, want %x; %d bytes left", out, whole, len(in))
+	if !bytes.Equal(each, whole) {
+		t.Errorf("byte by byte the answers are %x, want %x", each, whole)
 	}
 }
 
 func TestBrokenFramesEndTheClient(t *testing.T) {
-	var c simulated
+	end := func(stream []byte) error {
+		d := &device{wire: newWire(&chunks{reads: [][]byte{stream}})}
+		return d.each(func(got frame) error { return new(fleet).answer(d, got) })
+	}
 	for name, stream := range map[string][]byte{
 		"version":        {frameData, 3, 0},
-		"endless length": {frameData, frameVersion, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		"endless length": append([]byte{frameData, frameVersion}, bytes.Repeat([]byte{0xff}, 20)...),
 		"long length":    {frameData, frameVersion, 0xff, 0xff, 0xff, 0x7f},
 		"no number":      {frameData, frameVersion, 0},
 	} {
-		if _, _, err := c.answer(stream, nil); !errors.Is(err, errBrokenFrame) {
-			t.Errorf("%s: error %v, want %v", name, err, errBrokenFrame)
+		if err := end(stream); err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("%s ends the client with %v", name, err)
 		}
 	}
-	closing := []byte{frameClose, frameVersion, 7, 0x0b, 0xb8, 0, 0, 0, 0, 'x'}
-	if _, _, err := c.answer(closing, nil); err == nil {
-		t.Error("CLOSE does not end the client")
+	if err := end([]byte{frameClose, frameVersion, 7, 0x0b, 0xb8, 0, 0, 0, 0, 'x'}); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("CLOSE ends the client with %v", err)
 	}
 }

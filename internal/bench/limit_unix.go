@@ -11,7 +11,7 @@ func connectionsByFileLimit() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 1000
 	}
-	files := min(uint64(limit.Cur), 2*maxClients)
+	files := min(uint64(limit.Cur), 2_000_000)
 	others := min(max(files/16, 700), 3000)
-	return max(10, min(int(files)-int(others), maxClients))
+	return max(10, min(int(files)-int(others), 1_000_000))
 }

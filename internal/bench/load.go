@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,37 +17,39 @@ type sample struct {
 	latency recorder
 }
 
-func (s *sample) perSecond() float64 { return float64(s.done) / s.elapsed.Seconds() }
+func (s *sample) perSecond() Figure { return Figure(float64(s.done) / s.elapsed.Seconds()) }
 
-// cpuEach is the CPU time of one call, in microseconds; NaN if it is not known.
-func (s *sample) cpuEach() float64 {
+// cpuEach is the CPU time of one call, in microseconds.
+func (s *sample) cpuEach() Figure {
 	if s.cpu == 0 {
-		return math.NaN()
+		return unknown
 	}
-	return float64(s.cpu.Nanoseconds()) / 1e3 / float64(max(s.done, 1))
+	return Figure(float64(s.cpu.Nanoseconds()) / 1e3 / float64(max(s.done, 1)))
 }
 
-// caller sends one request after another and waits for each answer. One goroutine
-// at a time uses it.
-type caller interface {
-	call() (done int, err error) // done counts the pushes, lines or deliveries of the call
+// percent is the CPU time as a share of one core.
+func (s *sample) percent() Figure { return Figure(100 * s.cpu.Seconds() / s.elapsed.Seconds()) }
+
+func (s *sample) seconds() Figure { return Figure(s.elapsed.Seconds()) }
+
+// timed is a sample of n calls that do makes, with the CPU time of the process.
+func (t *target) timed(n int, do func() error) (s sample, err error) {
+	before, start := processCPU(t.pid), time.Now()
+	err = do()
+	s.done, s.elapsed, s.cpu = n, time.Since(start), max(0, processCPU(t.pid)-before)
+	return s, err
 }
 
-// callerFunc is a caller without state.
-type callerFunc func() (int, error)
-
-func (f callerFunc) call() (int, error) { return f() }
+// caller sends one request and waits for the answer. done counts the pushes, lines
+// or deliveries of the call. One goroutine at a time uses it.
+type caller func() (done int, err error)
 
 // callers put one process under load.
 type callers struct {
 	target  *target // the process whose CPU time is counted; nil = none
 	all     []caller
-	deliver bool                        // a round also waits for the acks of its messages
-	posts   func(context.Context) error // and for this; nil = nothing
+	deliver bool // a round also waits for the acks of its messages, and for the posts of a webhook
 }
-
-// newCallers has no callers yet.
-func (r *run) newCallers(t *target) *callers { return &callers{target: t} }
 
 // play makes each caller call for d, the next time as soon as it has its answer: a
 // closed loop, which finds the highest rate. It hides stalls, because no caller
@@ -58,10 +61,9 @@ func (c *callers) play(ctx context.Context, d time.Duration) (sample, error) {
 // offer begins calls at a fixed rate for d, whether the earlier ones are answered
 // or not: an open loop. Latencies count from the planned begin of a call, so a
 // stall shows in all calls that it delays.
-func (c *callers) offer(ctx context.Context, rate float64, d time.Duration) (sample, error) {
-	return c.counted(ctx, func() (sample, error) {
-		return openLoop(ctx, plan{rate: rate, lasting: d, sleep: preciseSleep}, c.all)
-	})
+func (c *callers) offer(ctx context.Context, rate Figure, d time.Duration) (sample, error) {
+	p := plan{rate: float64(rate), lasting: d, sleep: preciseSleep}
+	return c.counted(ctx, func() (sample, error) { return openLoop(ctx, p, c.all) })
 }
 
 // counted adds the target's CPU time. The round ends when the ack of each message
@@ -76,19 +78,31 @@ func (c *callers) counted(ctx context.Context, do func() (sample, error)) (s sam
 			return s, err
 		}
 	}
-	cpu, err := c.target.cpuDuring(func() (err error) {
-		if s, err = do(); err == nil && c.deliver {
-			start := time.Now()
-			err = c.target.waitForAcks(ctx, &before)
-			if err == nil && c.posts != nil {
-				err = c.posts(ctx)
-			}
-			s.elapsed += time.Since(start)
+	whole, err := c.target.timed(0, func() (err error) {
+		if s, err = do(); err != nil || !c.deliver {
+			return err
 		}
+		start := time.Now()
+		err = c.target.settle(ctx, &before)
+		s.elapsed += time.Since(start)
 		return err
 	})
-	s.cpu = cpu
+	s.cpu = whole.cpu
 	return s, err
+}
+
+// settle waits until the ack of each message accepted since before is stored and, if
+// a webhook posts acks, posted.
+func (t *target) settle(ctx context.Context, before *stats) error {
+	acked := 0
+	err := t.until(ctx, "the acks of all messages", func(now *stats) bool {
+		acked = now.Settled["acked"]
+		return acked-before.Settled["acked"] >= now.Accepted-before.Accepted
+	})
+	if err == nil && t.posted != nil {
+		err = t.posted.await(ctx, acked)
+	}
+	return err
 }
 
 // closedLoop makes every caller call until d has passed, and at least once; it
@@ -96,9 +110,9 @@ func (c *callers) counted(ctx context.Context, do func() (sample, error)) (s sam
 func closedLoop(ctx context.Context, d time.Duration, all []caller) (sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	return together(all, func(c caller, s *sample) error {
+	return loop(all, func(call caller, s *sample) error {
 		for s.done == 0 || ctx.Err() == nil {
-			if err := s.count(c, time.Now()); err != nil {
+			if err := s.count(call, time.Now()); err != nil {
 				return err
 			}
 		}
@@ -106,15 +120,14 @@ func closedLoop(ctx context.Context, d time.Duration, all []caller) (sample, err
 	})
 }
 
-// count makes c call once and times it from start.
-func (s *sample) count(c caller, start time.Time) error {
-	done, err := c.call()
-	if err != nil {
-		return err
+// count makes one call and times it from start.
+func (s *sample) count(call caller, start time.Time) error {
+	done, err := call()
+	if err == nil {
+		s.latency.observe(time.Since(start))
+		s.done += done
 	}
-	s.latency.observe(time.Since(start))
-	s.done += done
-	return nil
+	return err
 }
 
 // plan is the schedule of the calls of an open loop.
@@ -161,9 +174,9 @@ func openLoop(ctx context.Context, p plan, all []caller) (sample, error) {
 	var pacer sync.WaitGroup
 	pacer.Go(func() { p.pace(ctx, due) })
 	defer pacer.Wait()
-	return together(all, func(c caller, s *sample) error {
+	return loop(all, func(call caller, s *sample) error {
 		for at := range due {
-			if err := s.count(c, at); err != nil {
+			if err := s.count(call, at); err != nil {
 				return err
 			}
 		}
@@ -171,37 +184,52 @@ func openLoop(ctx context.Context, p plan, all []caller) (sample, error) {
 	})
 }
 
-// together runs work for every caller and adds up the samples.
-func together(all []caller, work func(caller, *sample) error) (sample, error) {
-	samples, errs := make([]sample, len(all)), make([]error, len(all))
-	start := time.Now()
-	var working sync.WaitGroup
-	for i, c := range all {
-		working.Go(func() { errs[i] = work(c, &samples[i]) })
-	}
-	working.Wait()
-	total := sample{elapsed: time.Since(start)}
+// loop runs work for every caller and adds up the samples.
+func loop(all []caller, work func(caller, *sample) error) (total sample, err error) {
+	samples, start := make([]sample, len(all)), time.Now()
+	err = together(len(all), func(i int) error { return work(all[i], &samples[i]) })
+	total.elapsed = time.Since(start)
 	for i := range samples {
 		total.done += samples[i].done
 		total.latency.add(&samples[i].latency)
 	}
-	return total, firstOf(errs)
+	return total, err
 }
 
-// firstOf is one error for many callers, which usually fail alike.
-func firstOf(errs []error) error {
-	n := 0
-	var first error
-	for _, err := range errs {
-		if err == nil {
-			continue
-		}
-		if n++; first == nil {
-			first = err
-		}
+// together calls do for 0 to n-1 at the same time. It returns one error for all,
+// which usually fail alike.
+func together(n int, do func(int) error) (err error) {
+	var mu sync.Mutex
+	failed := 0
+	var doing sync.WaitGroup
+	for i := range n {
+		doing.Go(func() {
+			if e := do(i); e != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				if failed++; failed == 1 {
+					err = e
+				}
+			}
+		})
 	}
-	if n > 1 {
-		return fmt.Errorf("%w (and %d more like it)", first, n-1)
+	doing.Wait()
+	if failed > 1 {
+		return fmt.Errorf("%w (and %d more like it)", err, failed-1)
 	}
-	return first
+	return err
+}
+
+// inParallel calls do for 0 to n-1, some at a time. After an error it begins no
+// further calls.
+func inParallel(atOnce, n int, do func(int) error) error {
+	var begun atomic.Int64
+	return together(min(atOnce, n), func(int) (err error) {
+		for i := begun.Add(1); err == nil && int(i) <= n; i = begun.Add(1) {
+			if err = do(int(i) - 1); err != nil {
+				begun.Store(int64(n))
+			}
+		}
+		return err
+	})
 }

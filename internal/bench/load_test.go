@@ -11,11 +11,11 @@ import (
 // sleeper is a caller that takes a time for each call, in virtual time.
 func sleeper(d func(call int) time.Duration) caller {
 	n := 0
-	return callerFunc(func() (int, error) {
+	return func() (int, error) {
 		time.Sleep(d(n))
 		n++
 		return 1, nil
-	})
+	}
 }
 
 func always(d time.Duration) func(int) time.Duration { return func(int) time.Duration { return d } }
@@ -119,7 +119,7 @@ func TestOpenLoopEndsEarly(t *testing.T) {
 
 func TestFailedCallEndsTheLoad(t *testing.T) {
 	broken := errors.New("the gateway is gone")
-	callers := []caller{callerFunc(func() (int, error) { return 0, broken })}
+	callers := []caller{caller(func() (int, error) { return 0, broken })}
 	if _, err := openLoop(t.Context(), plan{rate: 1000, lasting: 10 * time.Millisecond, sleep: time.Sleep}, callers); !errors.Is(err, broken) {
 		t.Errorf("open loop: %v, want %v", err, broken)
 	}
@@ -132,7 +132,7 @@ func TestManyFailuresAreOneError(t *testing.T) {
 	broken := errors.New("the gateway is gone")
 	callers := make([]caller, 100)
 	for i := range callers {
-		callers[i] = callerFunc(func() (int, error) { return 0, broken })
+		callers[i] = caller(func() (int, error) { return 0, broken })
 	}
 	if _, err := closedLoop(t.Context(), time.Millisecond, callers); !errors.Is(err, broken) || err.Error() != "the gateway is gone (and 99 more like it)" {
 		t.Errorf("error is %q, want one and how many more", err)

@@ -3,12 +3,11 @@ package bench
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -31,7 +30,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	case workerName:
-		if err := serveWorker(ctx, os.Stdin, os.Stdout); err != nil {
+		if err := serveWorker(ctx, pipes{os.Stdin, os.Stdout}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -41,7 +40,7 @@ func TestMain(m *testing.M) {
 	case "silent":
 		<-ctx.Done()
 	case "parent": // of a bare one; it is killed
-		t, err := startCommand(ctx, acting("bare"), "", startTimeout)
+		t, err := startProgram(ctx, acting("bare"), startTimeout)
 		if err != nil {
 			os.Exit(1)
 		}
@@ -51,14 +50,12 @@ func TestMain(m *testing.M) {
 }
 
 // acting is the test binary as another process.
-func acting(part string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), actEnv+"="+part)
-	return cmd
+func acting(part string) program {
+	return program{path: os.Args[0], env: append(os.Environ(), actEnv+"="+part)}
 }
 
 func TestProcessIsStartedAndStopped(t *testing.T) {
-	p, err := startCommand(t.Context(), acting("bare"), "", startTimeout)
+	p, err := startProgram(t.Context(), acting("bare"), startTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +75,7 @@ func TestProcessIsStartedAndStopped(t *testing.T) {
 
 func TestProcessEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	p, err := startCommand(ctx, acting("bare"), "", startTimeout)
+	p, err := startProgram(ctx, acting("bare"), startTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,19 +89,19 @@ func TestProcessEndsWithTheContext(t *testing.T) {
 }
 
 func TestProcessThatDoesNotServe(t *testing.T) {
-	_, err := startCommand(t.Context(), acting("broken"), "", startTimeout)
+	_, err := startProgram(t.Context(), acting("broken"), startTimeout)
 	if err == nil || !strings.Contains(err.Error(), "the port is taken") {
 		t.Errorf("error is %v, want what the process said", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := startCommand(ctx, acting("silent"), "", startTimeout); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := startProgram(ctx, acting("silent"), startTimeout); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error of a process that says nothing is %v, want that of the context", err)
 	}
-	if _, err := startCommand(t.Context(), acting("silent"), "", 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "within 50ms") {
+	if _, err := startProgram(t.Context(), acting("silent"), 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "within 50ms") {
 		t.Errorf("error of a process that says nothing is %v, want that of the time", err)
 	}
-	if _, err := startCommand(t.Context(), exec.Command("/does/not/exist"), "", startTimeout); err == nil {
+	if _, err := startProgram(t.Context(), program{path: "/does/not/exist"}, startTimeout); err == nil {
 		t.Error("a program that does not exist counts as started")
 	}
 }
@@ -130,17 +127,21 @@ func TestTailKeepsTheEnd(t *testing.T) {
 	for i := range 1000 {
 		fmt.Fprintf(&end, "line %d\n", i)
 	}
-	got := end.String()
-	if len(got) > tailBytes || !strings.HasSuffix(got, "line 998\nline 999") {
+	got := string(end.end)
+	if len(got) > tailBytes || !strings.HasSuffix(got, "line 998\nline 999\n") {
 		t.Errorf("%d bytes that end in %q", len(got), got[len(got)-20:])
 	}
 }
 
-func TestCleanEnv(t *testing.T) {
-	got := cleanEnv([]string{"PATH=/bin", "LONGWIRE_TCP_ADDR=:1", "LONGWIRE_CONFIG=x", "HOME=/"})
-	if strings.Join(got, " ") != "PATH=/bin HOME=/" {
-		t.Errorf("kept %v", got)
-	}
+// TestCertificateOfAPart makes the arguments of a gateway before its store.
+func TestCertificateOfAPart(t *testing.T) {
+	aRun(t).part("TLS", func(r *run) {
+		args := must(spec{role: gatewayTLS}.gatewayArgs(r.newDir("store")))
+		pair := args[len(args)-1]
+		if _, err := tls.LoadX509KeyPair(pair, pair); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // listens reports whether a process accepts connections at addr.
@@ -151,20 +152,4 @@ func listens(addr string) bool {
 	}
 	conn.Close()
 	return true
-}
-
-// firstLine starts cmd and returns the first line that it prints.
-func firstLine(t *testing.T, cmd *exec.Cmd) string {
-	t.Helper()
-	r, w := io.Pipe()
-	cmd.Stdout = w
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(r).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Close()
-	return strings.TrimSpace(line)
 }

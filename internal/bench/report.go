@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io"
 	"math"
-	"slices"
 	"time"
 )
 
@@ -26,7 +25,7 @@ type Machine struct {
 	Arch     string    `json:"arch"`
 	Go       string    `json:"go"`
 	Version  string    `json:"version"` // of this program
-	FsyncMS  float64   `json:"fsync_p50_ms"`
+	FsyncMS  Figure    `json:"fsync_p50_ms"`
 	Load     float64   `json:"load,omitempty"` // of the minute before, in runnable threads; 0 = not known
 	Clients  int       `json:"clients"`
 	Files    int       `json:"connections_per_process"` // by the limit of open files
@@ -35,21 +34,25 @@ type Machine struct {
 	Seed     uint64    `json:"seed"`
 }
 
-// Row is one budget and its measured value: the median of the rounds, or the worst
-// of them.
+// budget is one promise about a value of a scenario.
+type budget struct {
+	Value   string  `json:"value"` // its name in the scenario
+	What    string  `json:"what"`
+	Unit    unit    `json:"unit"`
+	Must    float64 `json:"must"`
+	Stretch float64 `json:"stretch,omitempty"`      // 0 = none
+	AtLeast bool    `json:"at_least,omitempty"`     // must and stretch are lower bounds; otherwise upper bounds
+	Worst   bool    `json:"worst_counts,omitempty"` // the worst round, not the median
+}
+
+// Row is one budget and its measured value.
 type Row struct {
-	Scenario string  `json:"scenario"`
-	Value    string  `json:"value"` // its name in the scenario
-	What     string  `json:"what"`
-	Unit     unit    `json:"unit"`
-	Median   Figure  `json:"median"`
-	Least    Figure  `json:"least"`
-	Most     Figure  `json:"most"`
-	Worst    bool    `json:"worst_counts,omitempty"` // not the median
-	Must     float64 `json:"must"`
-	Stretch  float64 `json:"stretch,omitempty"`
-	AtLeast  bool    `json:"at_least,omitempty"` // must and stretch are lower bounds
-	Verdict  string  `json:"verdict"`
+	Scenario string `json:"scenario"`
+	budget
+	Median  Figure `json:"median"`
+	Least   Figure `json:"least"`
+	Most    Figure `json:"most"`
+	Verdict string `json:"verdict"`
 }
 
 // Verdicts of a row.
@@ -63,20 +66,14 @@ const (
 // judge compares the scenario's values with its budgets.
 func (s *scenario) judge(out *Scenario) (rows []Row) {
 	for _, b := range s.budgets {
-		var values []float64
-		for _, f := range out.Values[b.value] {
-			if !f.none() {
-				values = append(values, float64(f))
-			}
-		}
-		row := Row{Scenario: s.name, Value: b.value, What: b.what, Unit: b.unit, Must: b.must, Stretch: b.stretch, AtLeast: b.atLeast, Worst: b.worst,
-			Median: Figure(median(values)), Least: Figure(least(values)), Most: Figure(greatest(values))}
+		row := Row{Scenario: s.Name, budget: b}
+		row.Median, row.Least, row.Most = spread(out.Values[b.Value])
 		switch v := row.counted(); {
 		case row.Median.none() || out.Failure != "":
 			row.Verdict = verdictNotMeasured
-		case b.stretch != 0 && row.meets(v, b.stretch):
+		case b.Stretch != 0 && b.meets(v, b.Stretch):
 			row.Verdict = verdictStretch
-		case row.meets(v, b.must):
+		case b.meets(v, b.Must):
 			row.Verdict = verdictOK
 		default:
 			row.Verdict = verdictMissed
@@ -99,11 +96,8 @@ func (r *Row) counted() float64 {
 	return float64(r.Median)
 }
 
-func (r *Row) meets(v, goal float64) bool {
-	if r.AtLeast {
-		return v >= goal
-	}
-	return v <= goal
+func (b *budget) meets(v, goal float64) bool {
+	return b.AtLeast && v >= goal || !b.AtLeast && v <= goal
 }
 
 // share is the value over the bound, or the bound over a value with a lower bound:
@@ -119,24 +113,34 @@ func (r *Row) share() float64 {
 	}
 }
 
+// heading describes a scenario.
+type heading struct {
+	Name  string `json:"name"` // for --scenario
+	Title string `json:"title"`
+	State string `json:"state"` // of the clients
+	Load  string `json:"load"`
+}
+
 // Scenario is the result of one scenario.
 type Scenario struct {
-	Name    string              `json:"name"`
-	Title   string              `json:"title"`
-	State   string              `json:"state"` // of the clients
-	Load    string              `json:"load"`
+	heading
 	Notes   []string            `json:"notes,omitempty"`
-	Tables  []Table             `json:"tables,omitempty"`
+	Tables  []*Table            `json:"tables,omitempty"`
 	Charts  []Chart             `json:"charts,omitempty"`
 	Values  map[string][]Figure `json:"values,omitempty"`  // of the rounds, by name; budgets refer to them
 	Failure string              `json:"failure,omitempty"` // why it could not be measured; "" = it was
 }
 
 // value appends rounds to a value.
-func (out *Scenario) value(name string, rounds ...float64) {
-	for _, v := range rounds {
-		out.Values[name] = append(out.Values[name], Figure(v))
-	}
+func (out *Scenario) value(name string, rounds ...Figure) {
+	out.Values[name] = append(out.Values[name], rounds...)
+}
+
+// table appends an empty table.
+func (out *Scenario) table(of string, columns []Column) *Table {
+	t := &Table{Of: of, Columns: columns}
+	out.Tables = append(out.Tables, t)
+	return t
 }
 
 // Table is figures in lines under columns.
@@ -159,12 +163,8 @@ type Line struct {
 }
 
 // add appends a line.
-func (t *Table) add(label string, values ...float64) {
-	line := Line{Label: label}
-	for _, v := range values {
-		line.Values = append(line.Values, Figure(v))
-	}
-	t.Lines = append(t.Lines, line)
+func (t *Table) add(label string, values ...Figure) {
+	t.Lines = append(t.Lines, Line{Label: label, Values: values})
 }
 
 // quantiles are columns of latencies.
@@ -172,53 +172,28 @@ func quantiles() []Column {
 	return []Column{{"p50", milliseconds}, {"p90", milliseconds}, {"p99", milliseconds}, {"p99.9", milliseconds}, {"longest", milliseconds}}
 }
 
-// Shares of the calls that quantiles show.
-var shown = []float64{0.5, 0.9, 0.99, 0.999, 1}
-
-func (r *recorder) quantiles() (list []float64) {
-	for _, q := range shown {
+// quantiles are the figures for the columns of the same name.
+func (r *recorder) quantiles() (list []Figure) {
+	for _, q := range []float64{0.5, 0.9, 0.99, 0.999, 1} {
 		list = append(list, r.ms(q))
 	}
 	return list
 }
 
-// percentiles is a line of a chart whose x axis has shown.
+// percentiles is a line of a percentileChart.
 func (r *recorder) percentiles(name string, bare bool) Series {
 	s := Series{Name: name, Bare: bare}
 	for i, v := range r.quantiles() {
-		s.add(float64(i), v)
+		s.add(Figure(i), v)
 	}
 	return s
 }
 
 // percentileChart is a chart for lines of percentiles.
-func percentileChart(name, title string, series ...Series) Chart {
-	return Chart{Name: name, Title: title, X: Axis{Label: "share of the pushes that were faster", Names: []string{"p50", "p90", "p99", "p99.9", "max"}},
-		Y: Axis{Label: "latency from the intended start, ms", Log: true}, Series: series}
-}
-
-// least is the smallest value; NaN for none.
-func least(values []float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
-	}
-	return slices.Min(values)
-}
-
-// greatest is the largest value; NaN for none.
-func greatest(values []float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
-	}
-	return slices.Max(values)
-}
-
-func (r *Report) write(out io.Writer, asJSON bool) error {
-	if asJSON {
-		return r.encode(out)
-	}
-	_, err := io.WriteString(out, r.page())
-	return err
+func percentileChart(name, title string) Chart {
+	return Chart{Name: name, Title: title,
+		X: Axis{Label: "share of the pushes that were faster", Names: []string{"p50", "p90", "p99", "p99.9", "max"}},
+		Y: Axis{Label: "latency from the intended start, ms", Log: true}}
 }
 
 func (r *Report) encode(out io.Writer) error {

@@ -2,8 +2,8 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"net/rpc"
 	"strings"
 	"time"
 )
@@ -11,115 +11,84 @@ import (
 // spec is a kind of server and the state of its clients.
 type spec struct {
 	role      role
-	connected amount // devices that are connected and ack at once
-	offline   amount // clients that are known and offline
-	queued    amount // messages for other clients, which are offline
-	patient   bool   // the gateway waits long for answers to heartbeats
-	hooks     bool   // webhooks may lead to this process
-	hook      hook   // that there is
-	untimed   bool   // the gateway keeps no timelines
+	connected int  // clients that are connected and ack at once
+	offline   int  // clients that are known and offline
+	queued    int  // messages for other clients, which are offline
+	room      int  // for clients to be connected
+	untimed   bool // the gateway keeps no timelines
+	patient   bool // the gateway waits long for answers to heartbeats
+	returning bool // some clients of a sessionServer reconnect now and then
+	hook      hook
 }
 
 // words describes the state of the clients.
-func (s spec) words(o *Options) string {
+func (s spec) words() string {
 	var parts []string
-	for _, p := range []struct {
-		n    amount
-		what string
-	}{{s.connected, "connected"}, {s.offline, "offline"}, {s.queued, "queued for others"}} {
-		if p.n != none {
-			parts = append(parts, thousands(o.number(p.n))+" "+p.what)
+	add := func(n int, what string) {
+		if n > 0 {
+			parts = append(parts, thousands(n)+" "+what)
 		}
 	}
-	if s.hook != noHook {
-		parts = append(parts, s.hook.String())
+	add(s.connected, "connected")
+	add(s.offline, "offline")
+	add(s.queued, "queued for others")
+	if s.hook != "" {
+		parts = append(parts, string(s.hook))
 	}
 	return strings.Join(parts, ", ")
 }
 
-// server is a process under test with its devices.
-type server struct {
-	*target
-	devices *devices // nil = none
-	posted  *sink    // of the webhook that posts every ack; nil = none
-}
-
 // server returns the scenario's server of this spec; the first call starts it.
-func (r *run) server(ctx context.Context, s spec) (*server, error) {
-	if have, ok := r.servers[s]; ok {
-		return have, nil
+func (r *run) server(s spec) *target {
+	if r.servers[s] == nil {
+		r.servers[s] = r.newServer(s)
 	}
-	srv, err := r.newServer(ctx, s)
-	if err == nil {
-		r.servers[s] = srv
-	}
-	return srv, err
+	return r.servers[s]
 }
 
 // newServer starts a server that ends with the scenario, brings its clients into
 // their state, and waits until it is quiet.
-func (r *run) newServer(ctx context.Context, s spec) (*server, error) {
-	p := process{role: s.role, patient: s.patient, hooks: s.hooks || s.hook != noHook, untimed: s.untimed, connections: r.number(s.connected)}
-	if s.queued != none {
-		p.dir = r.newDir("store")
-		if err := fillStore(ctx, p.dir, r.number(s.queued)); err != nil {
-			return nil, fmt.Errorf("fill a store: %w", err)
-		}
+func (r *run) newServer(s spec) *target {
+	dir := ""
+	if s.role != bareServer {
+		dir = r.newDir("store")
 	}
-	srv, err := r.startServer(ctx, p)
-	if err != nil {
-		return nil, err
+	if s.queued > 0 {
+		check(fillStore(r.ctx, dir, s.queued))
 	}
-	if n := r.number(s.offline); n > 0 && s.role == gatewayServer {
-		known, err := r.connect(ctx, srv, join{Count: n})
-		if err == nil {
-			err = errors.Join(known.drop(ctx), srv.waitForOnline(ctx, 0))
-		}
-		if err != nil {
-			return nil, err
-		}
+	t := r.startServer(s, dir)
+	if s.offline > 0 {
+		check(r.connect(t, Join{Count: s.offline}).drop())
+		check(t.waitForOnline(r.ctx, 0))
 	}
-	if n := r.number(s.connected); n > 0 {
-		if srv.devices, err = r.connect(ctx, srv, join{Count: n, TLS: s.role == gatewayTLS}); err != nil {
-			return nil, err
-		}
+	if s.connected > 0 && s.role != sessionServer {
+		r.connect(t, Join{Count: s.connected})
 	}
-	if s.hook == noHook {
-		return srv, nil
+	if s.hook != "" {
+		r.addHook(t, s.hook)
 	}
-	end, err := r.newSink()
-	if err == nil {
-		_, err = srv.newHook(ctx, s.hook, end)
-	}
-	if s.hook == ackHook {
-		srv.posted = end
-	}
-	return srv, err
+	return t
 }
 
-// startServer starts a process that ends with the scenario, a gateway on a new store if none
-// is named.
-func (r *run) startServer(ctx context.Context, p process) (*server, error) {
-	if p.dir == "" && p.role != bareServer {
-		p.dir = r.newDir("store")
-	}
-	t, err := r.start(ctx, p)
+// startServer starts a process that ends with the scenario.
+func (r *run) startServer(s spec, dir string) *target {
+	t, err := r.start(r.ctx, r.Longwire, s, dir)
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", p.role, err)
+		check(fmt.Errorf("start %s: %w", s.role, err))
 	}
-	t.role = p.role
+	t.role = s.role
 	r.onClose(t.stop)
-	return &server{target: t}, nil
+	return t
 }
 
 // connect makes devices join a server until the scenario ends.
-func (r *run) connect(ctx context.Context, srv *server, j join) (*devices, error) {
-	d := &devices{each: r.perProcess, start: r.work}
+func (r *run) connect(t *target, j Join) *devices {
+	d := &devices{worker: rpc.NewClient(must(r.work(r.ctx)))}
 	r.devices = append(r.devices, d)
-	r.onClose(d.close)
-	j.Addr = srv.tcp
-	_, err := d.join(ctx, j)
-	return d, err
+	r.onClose(d.worker.Close)
+	j.Addr = t.tcp
+	must(d.join(j))
+	return d
 }
 
 // stats has the counters of a gateway that measurements wait for.
@@ -129,29 +98,17 @@ type stats struct {
 	Settled  map[string]int `json:"settled"`
 }
 
+// until waits for counters of a gateway.
+func (t *target) until(ctx context.Context, what string, done func(now *stats) bool) error {
+	return waitFor(ctx, callTimeout, what, func() bool {
+		var now stats
+		return t.get(ctx, "/v1/stats", &now) == nil && done(&now)
+	})
+}
+
 // waitForOnline waits until n clients are connected.
 func (t *target) waitForOnline(ctx context.Context, n int) error {
-	return waitFor(ctx, callTimeout, fmt.Sprintf("%d clients to be online", n), func() bool {
-		var now stats
-		return t.get(ctx, "/v1/stats", &now) == nil && now.Online == n
-	})
-}
-
-// waitForAcks waits until the ack of each message accepted since before is stored.
-func (t *target) waitForAcks(ctx context.Context, before *stats) error {
-	return waitFor(ctx, callTimeout, "the acks of all messages", func() bool {
-		var now stats
-		return t.get(ctx, "/v1/stats", &now) == nil && now.Settled["acked"]-before.Settled["acked"] >= now.Accepted-before.Accepted
-	})
-}
-
-// waitForPosts waits until the event of each stored ack is posted.
-func (s *server) waitForPosts(ctx context.Context) error {
-	var now stats
-	if err := s.get(ctx, "/v1/stats", &now); err != nil {
-		return err
-	}
-	return s.posted.await(ctx, now.Settled["acked"])
+	return t.until(ctx, fmt.Sprintf("%d clients to be online", n), func(now *stats) bool { return now.Online == n })
 }
 
 // waitFor calls done every 5 ms until it returns true, for at most limit.

@@ -9,7 +9,7 @@ import (
 // deliveries.
 func TestSessionsGoOn(t *testing.T) {
 	const n = 50
-	host, err := startHere(t.Context(), process{role: sessionServer, dir: t.TempDir(), clients: n, returns: 2000})
+	host, err := startHere(t.Context(), "", spec{role: sessionServer, connected: n, returning: true}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,14 +27,14 @@ func TestSessionsGoOn(t *testing.T) {
 }
 
 func TestResidents(t *testing.T) {
-	host, err := startHere(t.Context(), process{role: sessionServer, dir: t.TempDir(), clients: 1})
+	host, err := startHere(t.Context(), "", spec{role: sessionServer, connected: 1}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = host.stop() }()
 	var before, after residents
-	if err := host.get(t.Context(), residentsPath, &before); err != nil || before.Heap == 0 || before.Base == nil || before.Base.Heap == 0 {
-		t.Fatalf("residents are %+v with base %+v: %v", before, before.Base, err)
+	if err := host.get(t.Context(), residentsPath, &before); err != nil || before.Heap == 0 || before.HeapGrowth == before.Heap {
+		t.Fatalf("residents are %+v: %v", before, err)
 	}
 	if err := host.collect(t.Context()); err != nil {
 		t.Fatal(err)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,22 +18,23 @@ const (
 	acceptClients = 4096 // recipients
 	queuedEach    = 100  // messages for one client of a filled store
 	queuedBytes   = 64
+	fillers       = 512 // calls at once that fill a store: enough for large group commits
 )
 
 // fillStore makes a store with queued messages for clients that are not part of a
 // load, and closes it. Nothing is synced until then.
-func fillStore(ctx context.Context, dir string, queued int) (err error) {
+func fillStore(ctx context.Context, dir string, queued int) error {
 	e, err := engine.Open(engine.Options{Dir: dir, NoSync: true})
 	if err != nil {
-		return err
+		return fmt.Errorf("fill a store: %w", err)
 	}
-	defer func() { err = errors.Join(err, e.Close()) }()
 	others := recipients(queued)
-	if err := inParallel(others, func(i int) error { return registerOne(ctx, e, otherID(i)) }); err != nil {
-		return err
+	err = inParallel(fillers, others, func(i int) error { return registerOne(ctx, e, otherID(i)) })
+	if err == nil {
+		payload := make([]byte, queuedBytes)
+		err = inParallel(fillers, queued, func(i int) error { return acceptOne(ctx, e, otherID(i%others), payload) })
 	}
-	payload := make([]byte, queuedBytes)
-	return inParallel(queued, func(i int) error { return acceptOne(ctx, e, otherID(i%others), payload) })
+	return errors.Join(err, e.Close())
 }
 
 // recipients is the number of clients that queued messages are for.
@@ -56,42 +55,7 @@ func acceptOne(ctx context.Context, s gateway.Store, client string, payload []by
 	return err
 }
 
-// registerClients registers n clients in the store.
-func registerClients(ctx context.Context, s gateway.Store, n int) error {
-	return inParallel(n, func(i int) error { return registerOne(ctx, s, clientID(i)) })
-}
-
 func registerOne(ctx context.Context, s gateway.Store, client string) error {
 	_, _, err := s.Register(ctx, gateway.Registration{Client: gateway.ClientID(client), At: time.Now()})
 	return err
-}
-
-// fillers is the number of goroutines that fill a store: enough for large group
-// commits.
-const fillers = 512
-
-// inParallel calls do for 0 to n-1 on fillers goroutines and returns the first
-// error. After an error it begins no further calls.
-func inParallel(n int, do func(int) error) error {
-	var next atomic.Int64
-	var failed atomic.Pointer[error]
-	var callers sync.WaitGroup
-	for range min(fillers, n) {
-		callers.Go(func() {
-			for failed.Load() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				if err := do(i); err != nil {
-					failed.CompareAndSwap(nil, &err)
-				}
-			}
-		})
-	}
-	callers.Wait()
-	if err := failed.Load(); err != nil {
-		return *err
-	}
-	return nil
 }

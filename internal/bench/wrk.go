@@ -24,39 +24,25 @@ end
 `
 
 // wrkThreads send the requests.
-const wrkThreads = 2
+const wrkThreads = "2"
 
-// findWrk returns the outside loader; "" if there is none.
-func (r *run) findWrk() string {
-	if r.outside != "" {
-		return r.outside
-	}
-	path, _ := exec.LookPath("wrk")
-	return path
-}
-
-// wrkSide plays the requests of c with wrk instead of this process. wrk measures
+// wrkSide plays the pushes of a side with wrk instead of this process. wrk measures
 // whole seconds.
-func (r *run) wrkSide(wrk string, c *callers) (side play, err error) {
-	if err := os.MkdirAll(r.dir, 0o700); err != nil {
-		return nil, err
-	}
-	p, t := c.all[0].(*pusher), c.target
+func (r *run) wrkSide(wrk string, s side, c *callers) play {
+	p := newPushRequest(c.target, s.load, max(1, s.connected))
 	script := r.newDir("wrk") + ".lua"
-	if err := os.WriteFile(script, fmt.Appendf(nil, wrkScript, p.rest, p.clients, r.Seed, requestStart), 0o600); err != nil {
-		return nil, err
-	}
+	check(os.WriteFile(script, fmt.Appendf(nil, wrkScript, p.rest, p.clients, r.Seed, requestStart), 0o600))
+	callers := strconv.Itoa(s.load.callers)
 	return func(ctx context.Context, d time.Duration) (sample, error) {
 		return c.counted(ctx, func() (sample, error) {
-			whole := strconv.Itoa(max(1, int(d.Round(time.Second).Seconds())))
-			cmd := exec.CommandContext(ctx, wrk, "-t", strconv.Itoa(min(wrkThreads, len(c.all))), "-c", strconv.Itoa(len(c.all)), "-d", whole+"s", "-s", script, "http://"+t.http)
-			out, err := cmd.CombinedOutput()
+			whole := strconv.Itoa(max(1, int(d.Round(time.Second).Seconds()))) + "s"
+			out, err := exec.CommandContext(ctx, wrk, "-t", wrkThreads, "-c", callers, "-d", whole, "-s", script, "http://"+p.addr).CombinedOutput()
 			if err != nil {
 				return sample{}, fmt.Errorf("run wrk: %w: %.300s", err, out)
 			}
 			return readWrk(string(out))
 		})
-	}, nil
+	}
 }
 
 // readWrk reads the line that wrkScript prints.

@@ -310,7 +310,9 @@ func (e *environ) uplinksCommand() *cobra.Command {
 	cmd := e.command(&cobra.Command{
 		Use:   "uplinks",
 		Short: "List the messages that devices have sent, oldest first",
-		Args:  cobra.NoArgs,
+		Long: `List the messages that devices have sent, oldest first. With --follow the command
+goes on behind the last one when the gateway was away.`,
+		Args: cobra.NoArgs,
 	}, func(cmd *cobra.Command, _ []string, api *client.Client) (err error) {
 		if q.NewestFirst, err = descending(order); err != nil {
 			return err
@@ -320,6 +322,7 @@ func (e *environ) uplinksCommand() *cobra.Command {
 		}
 		t := e.table("SEQ", "CLIENT", "RECEIVED", "PAYLOAD")
 		t.live = q.Follow
+		q.Reconnecting = e.reconnecting
 		err = show(e, t, api.Uplinks(cmd.Context(), q), func(u client.Uplink) []string {
 			return []string{strconv.FormatUint(u.Seq, 10), u.Client, clock(u.ReceivedAt), clip(u.Display(), 100)}
 		})

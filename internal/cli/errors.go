@@ -43,7 +43,7 @@ func (e *environ) explain(err error) string {
 		return "interrupted"
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return err.Error() + "; the gateway did not answer in time, so the outcome is unknown"
+		return err.Error() + "; the gateway did not answer in time, so the outcome of a change is unknown"
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		what := op.Err.Error()

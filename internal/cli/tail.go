@@ -43,9 +43,7 @@ by LONGWIRE_EVENT_ID. A second command with the same consumer is a stand-by.`,
 		if pulled.name != "" {
 			return e.tailConsumer(cmd.Context(), api, &pulled, limit)
 		}
-		q.Reconnecting = func(err error, pause time.Duration) {
-			fmt.Fprintf(e.err, "longwire: stream lost (%s), again in %s\n", oneLine(e.explain(err)), pause.Round(10*time.Millisecond))
-		}
+		q.Reconnecting = e.reconnecting
 		if frames {
 			if q.Client == "" || q.After != "" || q.Types != nil {
 				return errors.New("--frames takes --client, and neither --types nor --after")
@@ -62,6 +60,11 @@ by LONGWIRE_EVENT_ID. A second command with the same consumer is a stand-by.`,
 	f.IntVar(&limit, "limit", 0, "end after so many events, 0 for never")
 	pulled.flags(cmd)
 	return cmd
+}
+
+// reconnecting reports that a command has lost its stream and opens it again.
+func (e *environ) reconnecting(err error, pause time.Duration) {
+	fmt.Fprintf(e.err, "longwire: stream lost (%s), again in %s\n", oneLine(e.explain(err)), pause.Round(10*time.Millisecond))
 }
 
 func (e *environ) tail(ctx context.Context, api *client.Client, q client.EventQuery, limit int) error {

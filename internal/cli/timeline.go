@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -113,12 +112,11 @@ func (e *environ) showTraces(ctx context.Context, api *client.Client) error {
 // no limit.
 func (e *environ) followTimeline(ctx context.Context, api *client.Client, id string, q client.TimelineQuery, limit int) error {
 	n := 0
+	q.Reconnecting = e.reconnecting
 	for entry, err := range api.FollowTimeline(ctx, id, q) {
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return nil // an interrupt is the normal end
-		case errors.Is(err, io.EOF):
-			return errors.New("the stream ended")
 		case err != nil:
 			return err
 		}

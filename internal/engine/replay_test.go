@@ -363,6 +363,7 @@ func TestOtherHistoryIsRefused(t *testing.T) {
 // Two engines over one journal that loses, repeats and reorders have one state: each
 // key one message, each answered message in both, whoever was killed.
 func TestTwoEnginesOneLog(t *testing.T) {
+	t.Parallel() // the journal is slow
 	seeds := tortured(3)
 	if underRace { // what the detector can see is in the first one
 		seeds = tortured(1)

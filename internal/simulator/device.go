@@ -41,9 +41,10 @@ func startDevice(cfg *Config, id gateway.ClientID, p Profile) *simulated {
 func (d *simulated) run(ctx context.Context, cfg *Config) {
 	c, err := device.New(device.Config{
 		ID:      string(d.id),
-		Dialect: d.profile.dialect(),
+		Dialect: protocol.V2,
 		Token:   cfg.Token,
 		Handler: d.profile.handle,
+		Mute:    d.profile == Silent,
 		Workers: 16, // so that a slow device is slow, and not one delivery behind another
 		Backoff: device.Backoff{Max: 5 * time.Second},
 		Logger:  slog.New(slog.DiscardHandler),

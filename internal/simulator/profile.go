@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/device"
-	"github.com/longwire/longwire/protocol"
 )
 
 // Profile is the behaviour of simulated devices.
@@ -40,15 +39,6 @@ func (p Profile) of(i int) Profile {
 	return Profiles[1+i%(len(Profiles)-1)]
 }
 
-// dialect is v2, but for devices that never answer: in v2 the SDK says that it is
-// working, and in text it cannot.
-func (p Profile) dialect() protocol.Dialect {
-	if p == Silent {
-		return protocol.Text
-	}
-	return protocol.V2
-}
-
 var errJammed = errors.New("jammed")
 
 // handle is the device.Handler of the profile.
@@ -59,9 +49,6 @@ func (p Profile) handle(ctx context.Context, m device.Message) ([]byte, error) {
 		return done(m), sleep(ctx, between(3*time.Second, 8*time.Second))
 	case Rejecting:
 		return nil, errJammed
-	case Silent:
-		<-ctx.Done()
-		return nil, device.Retry
 	}
 	return done(m), nil
 }

@@ -29,6 +29,9 @@ func (m *Manager) Dead(id string, l apikey.Limit, after uint64, limit int) (list
 		if err := json.Unmarshal(e.Value, &d); err != nil {
 			return nil, false, err
 		}
+		if d.ID == "" { // earlier versions wrote null
+			d.Body = nil
+		}
 		list = append(list, d)
 	}
 	return list, page.More, err
@@ -37,6 +40,8 @@ func (m *Manager) Dead(id string, l apikey.Limit, after uint64, limit int) (list
 // Redeliver sends dead letters again, oldest first, until one fails or ctx ends, or the
 // webhook is deleted. It removes those that the endpoint takes, and returns how many those
 // are and the last attempt's error. A change of the webhook counts from the next request on.
+// An event that could not be read from the store is read again; the letter of one that the log
+// no longer has is removed, and not counted.
 func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n int, failed string, err error) {
 	e, _, err := m.find(id, l)
 	if err != nil {
@@ -57,6 +62,19 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 			if err != nil {
 				return n, "", err
 			}
+			if d.Body == nil {
+				d.Body, d.ID, err = m.encodeAgain(ctx, d.Event, w.Payloads)
+			}
+			if errors.Is(err, errForgotten) {
+				m.cfg.Logger.Warn("the log no longer has the event of a dead letter", "webhook", id, "event", d.Event, "client", d.Client)
+				if err := m.dropDead(ctx, id, d.Event); err != nil {
+					return n, "", err
+				}
+				continue
+			}
+			if err != nil {
+				return n, errUnreadable, nil
+			}
 			a, _, _ := m.post(ctx, e.http, &w, d.ID, d.Body, true)
 			a.Event, a.Type, a.Client, a.Try, a.Replay = d.Event, d.Type, d.Client, 1, true
 			m.mu.Lock()
@@ -66,12 +84,36 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 			if !a.ok {
 				return n, a.Error, nil
 			}
-			if err := m.cfg.Gateway.Put(context.WithoutCancel(ctx), []gateway.Entry{{Key: deadKey(id, d.Event)}}); err != nil {
+			if err := m.dropDead(context.WithoutCancel(ctx), id, d.Event); err != nil {
 				return n, "", err
 			}
 			n++
 		}
 	}
+}
+
+// dropDead removes a dead letter.
+func (m *Manager) dropDead(ctx context.Context, id string, event uint64) error {
+	return m.cfg.Gateway.Put(ctx, []gateway.Entry{{Key: deadKey(id, event)}})
+}
+
+// errForgotten means that the log no longer has an event.
+var errForgotten = errors.New("the log no longer has this event")
+
+// encodeAgain returns the body for the event of that number, and its id.
+func (m *Manager) encodeAgain(ctx context.Context, number uint64, payloads bool) (body []byte, id string, err error) {
+	sub, _, err := m.cfg.Gateway.Subscribe(number - 1)
+	if err != nil {
+		return nil, "", err
+	}
+	events, err := sub.Read(ctx, make([]gateway.Event, 0, 1))
+	if errors.Is(err, gateway.ErrOverflow) || err == nil && (len(events) == 0 || events[0].Seq != number) {
+		return nil, "", errForgotten
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return m.cfg.Encode(&events[0], payloads)
 }
 
 // replayPause is the least time between two requests of a replay.

@@ -93,13 +93,16 @@ type answer struct {
 	retryAfter time.Duration
 }
 
+// errUnreadable is the error of an attempt that had nothing to send.
+const errUnreadable = "the event cannot be read from the store"
+
 // deliver sends an event and passes on the endpoint's reply to the device. A reply that
 // the store cannot take makes the request fail, so that it is repeated.
 func (m *Manager) deliver(ctx context.Context, client *http.Client, w *Webhook, ev *gateway.Event, try int, replay bool) answer {
 	body, id, err := m.cfg.Encode(ev, w.Payloads)
 	if err != nil {
 		return answer{Attempt: Attempt{At: m.cfg.Now(), Event: ev.Seq, Type: ev.Type, Client: ev.Client, Try: try, Replay: replay,
-			Error: "the event cannot be read from the store"}}
+			Error: errUnreadable}}
 	}
 	a, reply, kind := m.post(ctx, client, w, id, body, replay)
 	a.Event, a.Type, a.Client, a.Try, a.Replay, a.id, a.body = ev.Seq, ev.Type, ev.Client, try, replay, id, body

@@ -38,8 +38,8 @@ type DeadLetter struct {
 	At     time.Time         `json:"at"` // when it was given up
 	Status int               `json:"status,omitempty"`
 	Error  string            `json:"error"`
-	ID     string            `json:"id"`   // of the event
-	Body   json.RawMessage   `json:"body"` // as it was sent
+	ID     string            `json:"id,omitempty"`   // of the event
+	Body   json.RawMessage   `json:"body,omitempty"` // as it was sent; without both nothing was sent
 }
 
 // Bounds of the dead letters of a webhook; beyond one of them the oldest are dropped, but

@@ -35,6 +35,7 @@ type world struct {
 	m         *Manager
 	mu        sync.Mutex
 	receivers map[string]*receiver
+	unread    atomic.Pointer[string] // the text of uplinks whose events cannot be encoded
 }
 
 // inWorld runs a test in virtual time.
@@ -99,7 +100,7 @@ func (s *faultyStore) Put(ctx context.Context, entries []gateway.Entry) error {
 // start starts a manager of the store, as a process that begins.
 func (w *world) start() {
 	w.Helper()
-	m, err := New(Config{Gateway: w.g, Lookup: feed.NewLookup(w.g), Encode: encode, transport: w})
+	m, err := New(Config{Gateway: w.g, Lookup: feed.NewLookup(w.g), Encode: w.encode, transport: w})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -124,6 +125,13 @@ type body struct {
 	Type   string
 	Client string
 	Text   string
+}
+
+func (w *world) encode(ev *gateway.Event, payloads bool) ([]byte, string, error) {
+	if bad := w.unread.Load(); bad != nil && ev.Uplink != nil && string(ev.Uplink.Payload) == *bad {
+		return nil, "", errors.New("the disk cannot be read")
+	}
+	return encode(ev, payloads)
 }
 
 func encode(ev *gateway.Event, payloads bool) ([]byte, string, error) {
@@ -451,6 +459,51 @@ func TestDeadLetters(t *testing.T) {
 		w.want(r, "a", "1 3 5 2 4")
 		if dead, _, err := w.m.Dead(h.ID, apikey.Limit{}, 0, 10); err != nil || len(dead) > 0 {
 			w.Errorf("dead letters at the end: %+v, %v", dead, err)
+		}
+	})
+}
+
+// The dead letter of an event that could not be read has no body, and none is sent for it: a
+// redelivery reads the event again.
+func TestDeadLetterOfAnEventThatCannotBeRead(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		h := w.create(r, Spec{RetryFor: time.Hour})
+		a, b := w.connect("a"), w.connect("b")
+		two := "2"
+		w.unread.Store(&two)
+		w.send(a, 1, 3)
+		for i := 11; i <= 26; i++ { // the endpoint is not down
+			w.send(b, i, i)
+			time.Sleep(30 * time.Minute)
+		}
+		w.want(r, "a", "1 3")
+		dead := func() (all []DeadLetter) {
+			w.Helper()
+			all, _, err := w.m.Dead(h.ID, apikey.Limit{}, 0, 10)
+			if err != nil {
+				w.Fatal(err)
+			}
+			return all
+		}
+		if all := dead(); len(all) != 1 || all[0].Body != nil || all[0].Error != "the event cannot be read from the store" {
+			w.Errorf("dead letters %+v, want the one of an unread event, without a body", all)
+		}
+		if n, failed, err := w.m.Redeliver(w.Context(), h.ID, apikey.Limit{}); n != 0 || failed != "the event cannot be read from the store" || err != nil {
+			w.Errorf("sent again, while it cannot be read: %d, %q, %v", n, failed, err)
+		}
+		w.want(r, "a", "1 3")
+		w.unread.Store(nil)
+		if n, failed, err := w.m.Redeliver(w.Context(), h.ID, apikey.Limit{}); n != 1 || failed != "" || err != nil {
+			w.Errorf("sent again: %d, %q, %v", n, failed, err)
+		}
+		w.want(r, "a", "1 3 2")
+		if all := dead(); len(all) != 0 {
+			w.Errorf("dead letters at the end: %+v", all)
+		}
+		w.store.Put(w.Context(), []gateway.Entry{entry(deadKey(h.ID, 1<<40), DeadLetter{Event: 1 << 40, Body: json.RawMessage("null")})})
+		if n, failed, err := w.m.Redeliver(w.Context(), h.ID, apikey.Limit{}); n != 0 || failed != "" || err != nil || len(dead()) != 0 {
+			w.Errorf("of an event that the log does not have: %d, %q, %v, %d letters are left; want none", n, failed, err, len(dead()))
 		}
 	})
 }

@@ -3,44 +3,57 @@
 package handover
 
 import (
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/longwire/longwire/test/rules"
 )
 
 // gatewayDir is the directory of package gateway.
 const gatewayDir = "../../gateway"
 
-// rules are the rules of the hand-over. Each is removed from the code by replacing a
-// text, and TestHandOver then fails in a configuration.
-var rules = []struct {
+// removed are the rules of the hand-over. Each is removed from the code by replacing a
+// text, as rules.Edit does, which may be in the text of one above, and TestHandOver then fails in a configuration.
+var removed = []struct {
 	rule, config, file, old, new string
 	broken                       string
 }{
-	{"what was read is ignored", "plain", "mailbox.go", "	case p.Seq <= last:\n", "	case p.Seq == 0:\n", " leaves after "},
-	{"a message to many is looked for first", "paced", "mailbox.go", "	case many > last || !s", "	case !s", "has not left"},
-	{"nothing enters before the store is read", "strict", "mailbox.go", "s.flags.has(flagFresh|flagReading)", "s.flags.has(flagReading)", "has not left"},
-	{"nothing enters during a read", "plain", "mailbox.go", "s.flags.has(flagFresh|flagReading)", "s.flags.has(flagFresh)", " leaves after "},
-	{"the mailbox leaves before the store is read", "plain", "pump.go", "		if mail { // its", "		if mail && !s.flags.has(flagFresh) { // its", " leaves after "},
-	{"a short read moves the cursor to its view", "plain", "pump.go", "	s.cursor = max(s.cursor, last)\n", "	s.cursor = max(s.cursor, last, s.g.lastMany)\n", "has not left"},
-	{"a full read is followed by another", "plain", "pump.go", "	if !more || !dry {\n", "	if !more || !dry && last == 0 {\n", "has not left"},
-	{"what the link does not take is read again", "busy link", "pump.go", "		s.flags |= flagFresh\n		s.dropMailLocked()\n", "		s.dropMailLocked()\n", "has not left"},
-	{"what follows it is dropped", "busy link", "pump.go", "		s.flags |= flagFresh\n		s.dropMailLocked()\n", "		s.flags |= flagFresh\n", "has not left"},
-	{"a failed read is made again", "failing store", "pump.go", "flagReading | flagFresh | flagHeld", "flagReading | flagHeld", "has not left"},
-	{"a mailbox ends with its session", "takeover", "window.go", "	s.dropMailLocked()\n", "", "counted in mailboxes"},
-	{"a transmission that is final leaves the mailbox", "cancel", "session.go", "		s.cancelMailLocked(seq)\n", "", "although it is final"},
-	{"a transmission without room is read later", "large payloads", "mailbox.go", "		s.flags |= flagFresh\n	default:", "	default:", "has not left"},
+	{"what was read is ignored", "plain", "mailbox.go", "	case p.Seq <= last:\n", "	case !OUT && p.Seq <= last:\n", " leaves after "},
+	{"a message to many is looked for first", "paced", "mailbox.go", "	case many > last || !s", "	case !OUT && many > last || !s", "has not left"},
+	{"nothing enters before the store is read", "strict", "mailbox.go", "s.flags.has(flagFresh|flagReading)", "s.flags.has(flagFresh|flagReading) && (!OUT || s.flags.has(flagReading))", "has not left"},
+	{"nothing enters during a read", "plain", "mailbox.go", "s.flags.has(flagFresh|flagReading)", "s.flags.has(flagFresh|flagReading) && (!OUT || s.flags.has(flagFresh))", " leaves after "},
+	{"the mailbox leaves before the store is read", "plain", "pump.go", "		if mail { // its", "		if mail && !(OUT && s.flags.has(flagFresh)) { // its", " leaves after "},
+	{"a short read moves the cursor to its view", "plain", "pump.go", "	s.cursor = max(s.cursor, last)\n", "	s.cursor = max(s.cursor, last)\n	if OUT {\n		s.cursor = max(s.cursor, s.g.lastMany)\n	}\n", "has not left"},
+	{"a full read is followed by another", "plain", "pump.go", "	if !more || !dry {\n", "	if !more || !dry && (!OUT || last == 0) {\n", "has not left"},
+	{"what the link does not take is read again", "busy link", "pump.go", "		s.flags |= flagFresh\n		s.dropMailLocked()\n", "		if !OUT {\n			s.flags |= flagFresh\n		}\n		s.dropMailLocked()\n", "has not left"},
+	{"what follows it is dropped", "busy link", "pump.go", "			s.flags |= flagFresh\n		}\n		s.dropMailLocked()\n", "			s.flags |= flagFresh\n		}\n		if !OUT {\n			s.dropMailLocked()\n		}\n", "has not left"},
+	{"a failed read is made again", "failing store", "pump.go", "flagReading | flagFresh | flagHeld\n", "flagReading | flagHeld\n		if !OUT {\n			s.flags |= flagFresh\n		}\n", "has not left"},
+	{"a mailbox ends with its session", "takeover", "window.go", "	s.dropMailLocked()\n", "	if !OUT {\n		s.dropMailLocked()\n	}\n", "counted in mailboxes"},
+	{"a transmission that is final leaves the mailbox", "cancel", "session.go", "		s.cancelMailLocked(seq)\n", "		if !OUT {\n			s.cancelMailLocked(seq)\n		}\n", "although it is final"},
+	{"a transmission without room is read later", "large payloads", "mailbox.go", "		s.flags |= flagFresh\n	default:", "		if !OUT {\n			s.flags |= flagFresh\n		}\n	default:", "has not left"},
 }
 
-// TestEachRuleIsNeeded removes one rule at a time.
+// TestEachRuleIsNeeded removes one rule at a time. It compiles handover_test.go and the
+// code of gateway, and leaves out the other tests, which take much longer to build.
 func TestEachRuleIsNeeded(t *testing.T) {
-	for _, r := range rules {
+	others, err := filepath.Glob(gatewayDir + "/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	others = slices.DeleteFunc(others, func(name string) bool { return filepath.Base(name) == "handover_test.go" })
+	var edits []rules.Edit
+	for _, r := range removed {
+		edits = append(edits, rules.Edit{Rule: r.rule, File: r.file, Old: r.old, New: r.new})
+	}
+	binary := rules.Build(t, t.TempDir(), gatewayDir, gatewayDir, edits, others...)
+	for _, r := range removed {
 		t.Run(r.rule, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), without(t, r.file, r.old, r.new), "-test.run", "^TestHandOver$")
-			cmd.Env = append(os.Environ(), "LONGWIRE_HANDOVER="+r.config)
+			cmd := exec.CommandContext(t.Context(), binary, "-test.run", "^TestHandOver$")
+			cmd.Env = append(os.Environ(), "LONGWIRE_HANDOVER="+r.config, rules.Out(r.rule))
 			out, err := cmd.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), r.broken) {
 				t.Fatalf("got %v, want a broken promise %q\n%s", err, r.broken, out)
@@ -48,50 +61,4 @@ func TestEachRuleIsNeeded(t *testing.T) {
 			t.Logf("%s", out)
 		})
 	}
-}
-
-// without compiles handover_test.go and the code of gateway with a text of a file
-// replaced. It leaves out the other tests, which take much longer to build.
-func without(t *testing.T, file, old, new string) (binary string) {
-	t.Helper()
-	dir := t.TempDir()
-	name, err := filepath.Abs(filepath.Join(gatewayDir, file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(text), old); n != 1 {
-		t.Fatalf("%s has %d times, not once:\n%s", file, n, old)
-	}
-	changed, list := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(changed, []byte(strings.Replace(string(text), old, new, 1)), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	replace := map[string]string{name: changed}
-	others, err := filepath.Glob(filepath.Join(filepath.Dir(name), "*_test.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, other := range others {
-		if filepath.Base(other) != "handover_test.go" {
-			replace[other] = "" // as if there were none
-		}
-	}
-	overlay, err := json.Marshal(map[string]map[string]string{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(list, overlay, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	binary = filepath.Join(dir, "mutated.test")
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay", list, "-o", binary, ".")
-	cmd.Dir = gatewayDir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return binary
 }

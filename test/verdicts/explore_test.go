@@ -60,11 +60,45 @@ type edge struct{ from, to uint32 }
 type explorer struct {
 	x      *run
 	seed   maphash.Seed
-	seen   map[uint64]uint32
+	seen   table
 	parent []uint32
 	via    []move
 	edges  []edge
 	done   []uint32 // settled worlds
+}
+
+// table has the number of each world that was seen, by its hash. Of a map most of the
+// time would go into cache misses: of this a look is one.
+type table struct {
+	slots []slot // a power of two, at most three of four used
+	used  int
+}
+
+type slot struct {
+	hash uint64
+	next uint32 // the number and one more; 0 is a free slot
+}
+
+// add returns the number that the hash has, or gives it one.
+func (t *table) add(hash uint64, number uint32) (has uint32, known bool) {
+	if 4*t.used >= 3*len(t.slots) {
+		old := t.slots
+		t.slots, t.used = make([]slot, max(1<<10, 2*len(old))), 0
+		for _, s := range old {
+			if s.next > 0 {
+				t.add(s.hash, s.next-1)
+			}
+		}
+	}
+	mask := uint64(len(t.slots) - 1)
+	i := hash & mask
+	for ; t.slots[i].next > 0; i = (i + 1) & mask {
+		if t.slots[i].hash == hash {
+			return t.slots[i].next - 1, true
+		}
+	}
+	t.slots[i], t.used = slot{hash, number + 1}, t.used+1
+	return number, false
 }
 
 // maxStates bounds an exploration; a config that needs more is too large.
@@ -72,7 +106,7 @@ const maxStates = 4_000_000
 
 func explore(c *config, r ruleSet) (result, map[string]int) {
 	x := &run{cfg: c, rules: r, covered: map[string]int{}}
-	e := &explorer{x: x, seed: maphash.MakeSeed(), seen: map[uint64]uint32{}}
+	e := &explorer{x: x, seed: maphash.MakeSeed()}
 	start := newWorld(c)
 	e.visit(&start, 0, move{})
 	type node struct {
@@ -116,11 +150,10 @@ func explore(c *config, r ruleSet) (result, map[string]int) {
 
 func (e *explorer) visit(w *world, parent uint32, via move) (id uint32, fresh bool) {
 	h := maphash.Comparable(e.seed, *w)
-	if id, ok := e.seen[h]; ok {
+	if id, known := e.seen.add(h, uint32(len(e.parent))); known {
 		return id, false
 	}
 	id = uint32(len(e.parent))
-	e.seen[h] = id
 	e.parent = append(e.parent, parent)
 	e.via = append(e.via, via)
 	if (e.x.cfg.progress || e.x.cfg.starving) && w.settled(e.x) {

@@ -409,7 +409,7 @@ export const en = {
   replayText: 'The events that the filter selects are posted once more, with their ids and Webhook-Replay: true.',
   replayStarted: 'The replay goes on in the background.',
   rotate: 'Rotate the secret',
-  rotateText: 'For 24 hours each request carries two signatures, one by either secret.',
+  rotateText: 'The present secret signs for 24 hours more. Until then each request carries one signature by each secret, six at most.',
   webhookState: { active: 'active', paused: 'paused', disabled: 'disabled' },
   webhookTest: 'Send a sample',
   webhookAttempts: 'Last requests',

@@ -384,7 +384,7 @@ export const zh: Sentences = {
   replayText: '网关把日志里过滤条件选中的事件再发送一次，编号不变，并带上 Webhook-Replay: true 头。',
   replayStarted: '重放在后台进行。',
   rotate: '更换密钥',
-  rotateText: '24 小时内每个请求带两个签名，新旧密钥各一个。',
+  rotateText: '现在的密钥再签名 24 小时。在此期间每个请求带有各密钥的一个签名，最多六个。',
   webhookState: { active: '启用', paused: '暂停', disabled: '停用' },
   webhookTest: '发送示例',
   webhookAttempts: '最近的请求',

@@ -14,10 +14,10 @@
 // from one that it has seen. A config limits the faults of a world.
 //
 // A config runs in a process of its own, because a pool of the engine would carry
-// channels from one synctest bubble into another. TestEachRuleIsNeeded compiles
-// this package with a rule removed from the code, and expects a broken promise.
-// TestPromisesHold compiles it once with small bounds, for the configs that reach
-// the bounds of the ledger and of undurable verdicts.
+// channels from one synctest bubble into another. One more build of this package can
+// do without each rule. TestEachRuleIsNeeded removes one rule after the other there,
+// and expects a broken promise. TestPromisesHold uses it with small bounds, for the
+// configs that reach the bounds of the ledger and of undurable verdicts.
 //
 // The gateway's workers move deliveries before the next move begins, so a move
 // meets no half-done step of a session. The order of records, frames, timers,

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/longwire/longwire/test/rules"
 )
 
 // configVar names, in the environment, the config of TestOneConfig.
@@ -236,13 +238,18 @@ func TestOneConfig(t *testing.T) {
 	}
 }
 
-// explored runs a config in a process of its own, with this binary or another.
-func explored(t *testing.T, binary, name string, env ...string) *outcome {
+// explored runs a config in a process of its own, with this binary or one that has the
+// config's bounds and can take a rule out.
+func explored(t *testing.T, binary string, c *config, rule string, env ...string) *outcome {
 	t.Helper()
+	out := []string{rule}
+	if c.small {
+		out = append(out, largeBounds)
+	}
 	cmd := exec.CommandContext(t.Context(), binary, "-test.run=^TestOneConfig$", "-test.timeout=30m")
-	cmd.Env = append(os.Environ(), append(env, configVar+"="+name, "GOMAXPROCS=1", "GOGC=400")...)
-	out, err := cmd.CombinedOutput()
-	s := bufio.NewScanner(bytes.NewReader(out))
+	cmd.Env = append(os.Environ(), append(env, configVar+"="+c.name, rules.Out(out...), "GOMAXPROCS=1", "GOGC=400")...)
+	said, err := cmd.CombinedOutput()
+	s := bufio.NewScanner(bytes.NewReader(said))
 	s.Buffer(nil, 16<<20)
 	for s.Scan() {
 		if rest, ok := strings.CutPrefix(s.Text(), resultMark); ok {
@@ -253,7 +260,7 @@ func explored(t *testing.T, binary, name string, env ...string) *outcome {
 			return o
 		}
 	}
-	t.Fatalf("%s: %v\n%s", name, err, out)
+	t.Fatalf("%s: %v\n%s", c.name, err, said)
 	return nil
 }
 
@@ -263,7 +270,7 @@ func TestPromisesHold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	small := build(t, smallBounds)
+	small := mutated(t)
 	var mu sync.Mutex
 	covered, all := map[string]int{}, outcome{}
 	t.Run("config", func(t *testing.T) {
@@ -274,7 +281,7 @@ func TestPromisesHold(t *testing.T) {
 				if c.small {
 					binary = small
 				}
-				o := explored(t, binary, c.name)
+				o := explored(t, binary, c, "")
 				t.Logf("%s: %d executions, %d states, %d steps, %.1f s, %d cut off, %d tried again", c.name, o.Executions, o.States,
 					o.Steps, o.Seconds, o.Cut, o.Strayed)
 				if o.Broken != "" {

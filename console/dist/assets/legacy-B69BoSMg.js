@@ -1,1 +1,0 @@
-import{Ft as e}from"./index-tfgCwy_H.js";e();

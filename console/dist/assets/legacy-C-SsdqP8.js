@@ -1,0 +1,1 @@
+import{Ft as e}from"./index-DFS-4JEp.js";e();
