@@ -220,7 +220,7 @@ func (fl *fleet) verdict(errs <-chan error) error {
 		}
 	}
 	if op, ok := errors.AsType[*net.OpError](first); ok && op.Op == "dial" {
-		first = fmt.Errorf("cannot reach %s: %w; is \"longwire serve\" running there? Set --addr", fl.devices[0].Addr, op.Err)
+		first = fmt.Errorf("cannot reach %s: %w; %s", fl.devices[0].Addr, op.Err, adviceDial)
 	}
 	if n > 1 {
 		return fmt.Errorf("%d of %d devices ended: %w", n, len(fl.devices), first)

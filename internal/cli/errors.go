@@ -54,6 +54,9 @@ func (e *environ) explain(err error) string {
 			}
 		}
 	}
+	if advice := apiAdvice(err); advice != "" {
+		return err.Error() + "; " + advice
+	}
 	return err.Error()
 }
 
@@ -81,6 +84,7 @@ var hints = map[client.Code]string{
 	client.CodeDiskFull:          "give the gateway's disk, or data.max_disk, more room",
 	client.CodeDraining:          notAccepting,
 	client.CodeUnavailable:       notAccepting,
+	client.CodeRouteNotFound:     "--server has the address without a path; or the gateway is of another version",
 	"":                           "this does not look like a gateway's answer; check --server",
 }
 
