@@ -26,6 +26,8 @@ const (
 	adviceHTTP       = "an HTTP server answers there: --addr takes the port of devices, 6666 by default"
 	adviceServerCA   = "--ca or " + envCAFile + " names the authority of its certificate"
 	adviceServerName = "--server takes a name that the certificate has"
+	adviceNotTLSPort = "perhaps the port speaks no HTTPS; check --server"
+	advicePort       = "another program has this port: stop it, or choose another port with --tcp-addr or --http-addr"
 	adviceNotHTTPS   = "the port speaks plain HTTP: begin --server with http://"
 )
 
@@ -61,10 +63,14 @@ func closeAdvice(c protocol.Close, opening string) string {
 	return ""
 }
 
-// apiAdvice returns the next step after a call of the API got no answer, "" for none and
-// for other errors.
-func apiAdvice(err error) string {
-	if _, ok := errors.AsType[*url.Error](err); !ok {
+// networkAdvice returns the next step after a call of the API got no answer or a port
+// could not be opened, "" for none and for other errors.
+func networkAdvice(err error) string {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "listen" && errors.Is(err, syscall.EADDRINUSE) {
+		return advicePort
+	}
+	call, ok := errors.AsType[*url.Error](err)
+	if !ok {
 		return ""
 	}
 	if errors.Is(err, http.ErrSchemeMismatch) {
@@ -75,6 +81,9 @@ func apiAdvice(err error) string {
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return adviceServerCA
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); strings.HasPrefix(call.URL, "https:") && (ok || errors.Is(err, io.EOF)) {
+		return adviceNotTLSPort
 	}
 	return ""
 }

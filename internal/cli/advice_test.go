@@ -1,6 +1,11 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/longwire/longwire/protocol"
@@ -38,5 +43,21 @@ func TestCloseAdvice(t *testing.T) {
 		if got := closeAdvice(protocol.Close{Reason: c.reason}, c.opening); got != c.want {
 			t.Errorf("%s after %q: %q, want %q", c.reason, c.opening, got, c.want)
 		}
+	}
+}
+
+// A port in use is the most frequent reason why a gateway does not start.
+func TestAPortInUseSaysWhatToDo(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err = net.Listen("tcp", l.Addr().String()); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Skipf("this system has another error: %v", err)
+	}
+	got := new(environ).explain(fmt.Errorf("listen for devices: %w", err))
+	if want := "--tcp-addr or --http-addr"; !strings.HasSuffix(got, want) {
+		t.Errorf("%q, want the end %q", got, want)
 	}
 }

@@ -54,7 +54,7 @@ func (e *environ) explain(err error) string {
 			}
 		}
 	}
-	if advice := apiAdvice(err); advice != "" {
+	if advice := networkAdvice(err); advice != "" {
 		return err.Error() + "; " + advice
 	}
 	return err.Error()
