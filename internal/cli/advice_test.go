@@ -61,3 +61,11 @@ func TestAPortInUseSaysWhatToDo(t *testing.T) {
 		t.Errorf("%q, want the end %q", got, want)
 	}
 }
+
+// Two files that are missing are two errors, and the line shows where one ends.
+func TestOneLineDividesJoinedErrors(t *testing.T) {
+	err := fmt.Errorf("certificate of tcp: %w", errors.Join(errors.New("stat tls.crt: no such file"), errors.New("stat  tls.key:\tno such file")))
+	if got, want := oneLine(err.Error()), "certificate of tcp: stat tls.crt: no such file; stat tls.key: no such file"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
