@@ -15,7 +15,7 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// Advice on a connection that failed, for a person at a terminal.
+// The advice after a failed connection, printed behind its reason.
 const (
 	adviceDial       = `is "longwire serve" running there? Set --addr`
 	adviceCA         = "--ca names the authority of its certificate"
@@ -88,7 +88,7 @@ func networkAdvice(err error) string {
 	return ""
 }
 
-// heard is a connection that remembers the first bytes of the other side.
+// heard is a connection that keeps the first bytes of its peer.
 type heard struct {
 	net.Conn
 	mu    sync.Mutex // guards first

@@ -67,7 +67,7 @@ type device struct {
 	firstUplink uint64 // number of the first one
 	conn        *heard // the last connection, nil if it could not be made
 	lost        error  // why the last connection has failed or ended
-	advice      string // what a person can do about it, "" for nothing
+	advice      string // the next step after that, "" for none
 	shown       string // the advice of the last line about a new attempt
 	failed      error  // why the device does not connect again
 
