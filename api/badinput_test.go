@@ -406,6 +406,28 @@ func TestMalformedJSONSaysWhere(t *testing.T) {
 	}
 }
 
+// The mistakes that people make most get the next step.
+func TestMalformedJSONSaysWhatToWrite(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	for body, advice := range map[string]string{
+		`{"text":"a",}`:                     "; no comma may stand before }",
+		"{\"text\":\"a\",\n}":               "; no comma may stand before }",
+		`{"to":{"clients":["b",]}}`:         "; no comma may stand before ]",
+		`{'text':'a'}`:                      "; names and strings stand in double quotes",
+		`{"text":'a'}`:                      "; names and strings stand in double quotes",
+		`{text:"a"}`:                        "; a name in double quotes must stand here",
+		`{"text":}`:                         "looking for beginning of value",
+		`{"text":"a" "ttl":"1h"}`:           "; a comma must stand before it",
+		`{"text":"a","metadata":{"k":"v",}`: "; no comma may stand before }",
+	} {
+		p := h.call("POST", "/v1/clients/b/messages", body, "Content-Type", "application/json").wantProblem(400, problem.MalformedJSON)
+		if !strings.HasSuffix(p.Detail, advice) {
+			t.Errorf("%s: %q, want the end %q", body, p.Detail, advice)
+		}
+	}
+}
+
 // A script whose variable is not set asks for something, and would get another answer.
 func TestAnEmptyParameterIsRefused(t *testing.T) {
 	h := newHarness(t)

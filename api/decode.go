@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -125,7 +126,7 @@ func decodeStrict(data []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	err := dec.Decode(v)
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return problem.New(problem.MalformedJSON, "at byte %d: %s", e.Offset, e.Error())
+		return problem.New(problem.MalformedJSON, "at byte %d: %s%s", e.Offset, e.Error(), syntaxAdvice(data, e))
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return problem.New(problem.MalformedJSON, "at byte %d: the JSON object is not closed", len(data))
@@ -140,6 +141,27 @@ func decodeStrict(data []byte, v any) error {
 		return problem.New(problem.MalformedJSON, "at byte %d: data follows the JSON object", len(data)-len(rest)+1)
 	}
 	return nil
+}
+
+// syntaxAdvice returns what to write instead at the mistakes that people make most: a
+// comma too many or too few, and other quotes than double ones.
+func syntaxAdvice(data []byte, e *json.SyntaxError) string {
+	at := int(e.Offset) - 1
+	if at < 0 || at >= len(data) {
+		return ""
+	}
+	before := bytes.TrimRight(data[:at], " \t\r\n")
+	switch c := data[at]; {
+	case (c == '}' || c == ']') && bytes.HasSuffix(before, []byte(",")):
+		return "; no comma may stand before " + string(c)
+	case c == '\'':
+		return "; names and strings stand in double quotes"
+	case c == '"':
+		return "; a comma must stand before it"
+	case strings.Contains(e.Error(), "beginning of object key"):
+		return "; a name in double quotes must stand here"
+	}
+	return ""
 }
 
 // wrongType makes the problem that names the value of the wrong type.

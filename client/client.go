@@ -18,6 +18,8 @@ const (
 	maxAnswer = 32 << 20
 	// maxProblem bounds the bytes read of an error answer.
 	maxProblem = 64 << 10
+	// maxPlain bounds the bytes that a Problem repeats of an answer in plain text.
+	maxPlain = 300
 	// maxLine bounds one line of a bulk answer or of an event: a payload of
 	// 256 KiB in base64 within its envelope.
 	maxLine = 1 << 20

@@ -280,6 +280,25 @@ func TestProblemOfSomethingElse(t *testing.T) {
 	}
 }
 
+// A server of another kind often says in plain text what is wrong.
+func TestProblemInPlainText(t *testing.T) {
+	for _, kind := range []string{"", "text/plain; charset=utf-8"} {
+		c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header()["Content-Type"] = []string{kind}
+			w.WriteHeader(400)
+			io.WriteString(w, "Client sent an HTTP request\n to an HTTPS server.\n"+strings.Repeat("é", 1000))
+		})
+		_, err := c.Client(t.Context(), "a")
+		p, ok := errors.AsType[*Problem](err)
+		if !ok || p.Code() != "" || !strings.HasPrefix(p.Error(), "HTTP status 400 Bad Request: Client sent an HTTP request to an HTTPS server. é") {
+			t.Errorf("%q: error = %v", kind, err)
+		}
+		if len(p.Detail) > maxPlain {
+			t.Errorf("%q: %d bytes of detail", kind, len(p.Detail))
+		}
+	}
+}
+
 func TestAnswersAreBounded(t *testing.T) {
 	var calls atomic.Int32
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -142,11 +142,14 @@ func cutPrefixFold(s, prefix string) (rest string, ok bool) {
 }
 
 // problemOf reads the problem of an answer. An answer that is not a gateway's (a
-// proxy's HTML page, for example) gives a Problem without a Type.
+// proxy's HTML page, for example) gives a Problem without a Type. If it is plain text,
+// the text is the Detail: a server of TLS says so to a plain request, and the port of
+// devices names itself.
 func problemOf(res *http.Response) *Problem {
 	p := &Problem{}
 	body, _ := io.ReadAll(io.LimitReader(res.Body, maxProblem))
-	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind == "application/problem+json" {
+	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	if kind == "application/problem+json" {
 		if json.Unmarshal(body, p) != nil {
 			p = &Problem{}
 		}
@@ -155,6 +158,10 @@ func problemOf(res *http.Response) *Problem {
 	p.health(body)
 	p.RetryAfter = retryAfter(res.Header, time.Now())
 	if p.Title == "" {
+		if kind == "" || kind == "text/plain" {
+			text := strings.ToValidUTF8(string(body[:min(len(body), maxPlain)]), "")
+			p.Detail = strings.TrimSuffix(strings.Join(strings.Fields(text), " "), ".")
+		}
 		p.Title = strings.TrimSpace(fmt.Sprintf("HTTP status %d %s", res.StatusCode, http.StatusText(res.StatusCode)))
 	}
 	return p

@@ -396,6 +396,7 @@ static void dial(void) {
     if (sock >= 0) {
         setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
         if (connect(sock, (struct sockaddr *)&servers[present].at, servers[present].size) == 0) live();
+        else perror("not connected");
         close(sock);
     }
     if (!registered) present = (present + 1) % known;

@@ -162,4 +162,4 @@ class Device:
             time.sleep(self.retry_after + random.random() * min(60, 0.5 * 2 ** tries))  # SPEC 7.4
 
 if __name__ == "__main__":
-    Device(*sys.argv[1:]).run()
+    Device(*sys.argv[1:]).run() if len(sys.argv) in (5, 6) else sys.exit(__doc__)

@@ -8,6 +8,7 @@
 # handled. The text dialect has no name for the server's log (SPEC 2.3): empty the
 # file when the gateway begins with an empty store.
 set -u
+[ $# -ge 4 ] || { echo "usage: $0 HOST PORT ID HANDLED-FILE [TOKEN]" >&2; exit 2; }
 host=$1 port=$2 id=$3 handled=$4 token=${5:--}
 recent='' # what the file has, and what the disk did not take
 heartbeat=${HEARTBEAT:-10} grace=2 # seconds; nc sees the end of a connection only when it writes, so ask often
@@ -85,6 +86,7 @@ while :; do
 	exec 3>&- 4<&-
 	kill "$nc" 2>/dev/null
 	wait "$nc" 2>/dev/null
+	[ -n "$registered" ] || echo "not registered at $host $port; it tries again"
 	[ -n "$registered" ] && [ $((SECONDS - began)) -gt 30 ] && tries=0
 	ceiling=$((500 << tries)) # SPEC 7.4
 	[ $ceiling -le 60000 ] || ceiling=60000

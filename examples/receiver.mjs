@@ -6,7 +6,12 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
 
-const key = Buffer.from(process.env.WEBHOOK_SECRET.replace(/^whsec_/, ""), "base64");
+const secret = process.env.WEBHOOK_SECRET ?? "";
+if (!secret.startsWith("whsec_") || secret.length < 30) { // anyone can sign with an empty key
+  console.error("WEBHOOK_SECRET must be the secret of the webhook: whsec_...");
+  process.exit(1);
+}
+const key = Buffer.from(secret.slice(6), "base64");
 const seen = new Set(); // keep the ids in your database, in the transaction of your work
 
 // Returns whether one of the signatures is ours and at most five minutes old.

@@ -6,7 +6,10 @@ after the Standard Webhooks specification, and takes each event once.
 """
 import base64, hashlib, hmac, http.server, json, os, time
 
-KEY = base64.b64decode(os.environ["WEBHOOK_SECRET"].removeprefix("whsec_"))
+SECRET = os.environ.get("WEBHOOK_SECRET", "")
+if not SECRET.startswith("whsec_") or len(SECRET) < 30:  # anyone can sign with an empty key
+    raise SystemExit("WEBHOOK_SECRET must be the secret of the webhook: whsec_...")
+KEY = base64.b64decode(SECRET.removeprefix("whsec_"))
 seen = set()  # keep the ids in your database, in the transaction of your work
 
 

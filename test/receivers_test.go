@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,16 +19,54 @@ import (
 	"github.com/longwire/longwire/test/loopback"
 )
 
+var receivers = map[string]func(t *testing.T) []string{
+	"Go":   func(t *testing.T) []string { return []string{program(t, "receiver", "../examples/receiver")} },
+	"Node": func(t *testing.T) []string { return []string{tool(t, "node"), absolute(t, "../examples/receiver.mjs")} },
+	"Python": func(t *testing.T) []string {
+		return []string{tool(t, "python3"), absolute(t, "../examples/receiver.py")}
+	},
+}
+
+// A receiver whose secret was forgotten would verify with an empty key, by which anyone
+// can sign. It does not start.
+func TestExampleReceiversWantASecret(t *testing.T) {
+	for name, command := range receivers {
+		t.Run(name, func(t *testing.T) {
+			for _, secret := range []string{"", "whsec_", "nope"} {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				c := exec.CommandContext(ctx, "/usr/bin/env", append([]string{"WEBHOOK_SECRET=" + secret, "PORT=0"}, command(t)...)...)
+				var out readyKills
+				out.kill = cancel
+				c.Stdout, c.Stderr = &out, &out
+				if err := c.Run(); err == nil || !strings.Contains(out.String(), "WEBHOOK_SECRET must be") {
+					t.Errorf("secret %q: %v, %s", secret, err, out.String())
+				}
+				cancel()
+			}
+		})
+	}
+}
+
+// readyKills is the output of a receiver that shall not become ready.
+type readyKills struct {
+	text bytes.Buffer // not embedded: its ReadFrom would pass Write by
+	kill func()
+}
+
+func (r *readyKills) String() string { return r.text.String() }
+
+func (r *readyKills) Write(p []byte) (int, error) {
+	n, err := r.text.Write(p)
+	if strings.Contains(r.String(), "ready") {
+		r.kill()
+	}
+	return n, err
+}
+
 // Each receiver of examples/ takes the gateway's events once, and refuses what is not
 // signed.
 func TestExampleReceivers(t *testing.T) {
-	for name, command := range map[string]func(t *testing.T) []string{
-		"Go":   func(t *testing.T) []string { return []string{program(t, "receiver", "../examples/receiver")} },
-		"Node": func(t *testing.T) []string { return []string{tool(t, "node"), absolute(t, "../examples/receiver.mjs")} },
-		"Python": func(t *testing.T) []string {
-			return []string{tool(t, "python3"), absolute(t, "../examples/receiver.py")}
-		},
-	} {
+	for name, command := range receivers {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, "", t.TempDir())
 			addr := loopback.FreeAddr(t)

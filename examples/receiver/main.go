@@ -13,13 +13,18 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
 func main() {
-	key, err := standardwebhooks.NewWebhook(os.Getenv("WEBHOOK_SECRET"))
+	secret := os.Getenv("WEBHOOK_SECRET")
+	if !strings.HasPrefix(secret, "whsec_") || len(secret) < 30 { // anyone can sign with an empty key
+		log.Fatal("WEBHOOK_SECRET must be the secret of the webhook: whsec_...")
+	}
+	key, err := standardwebhooks.NewWebhook(secret)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -167,7 +167,11 @@ func asUsage(c *cobra.Command) {
 	}
 	if check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
+			err := check(cmd, args)
+			switch {
+			case err != nil && !cmd.HasSubCommands() && strings.HasPrefix(err.Error(), "unknown command"): // cobra.NoArgs
+				return usagef("%q is not understood: %s takes flags only; see %[2]s --help", args[0], cmd.CommandPath())
+			case err != nil:
 				return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 			}
 			return nil
@@ -200,5 +204,5 @@ func suggestFlag(cmd *cobra.Command, err error) error {
 	}
 	var known []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, "--"+f.Name) })
-	return usagef("%w%s", err, config.DidYouMean("--"+unknown.GetSpecifiedName(), known))
+	return usagef("%w%s; see %s --help", err, config.DidYouMean("--"+unknown.GetSpecifiedName(), known), cmd.CommandPath())
 }

@@ -56,10 +56,10 @@ func (e *environ) clientsList() *cobra.Command {
 	f.StringVar(&q.Group, "group", "", "only members of this group")
 	f.StringArrayVar(&labels, "label", nil, "only clients with this label, name=value (repeat: all of the labels)")
 	f.IntVar(&queuedGT, "queued-gt", -1, "only clients with more queued messages than this")
-	f.DurationVar(&q.QueuedOlderThan, "queued-older-than", 0, "only clients with a message that has been queued for longer, such as 10m")
+	durationVar(f, &q.QueuedOlderThan, "queued-older-than", 0, "only clients with a message that has been queued for longer, such as 10m")
 	f.StringVar(&q.IP, "ip", "", "only clients connected from this address or network, such as 203.0.113.0/24")
 	f.StringVar(&q.Dialect, "dialect", "", "only clients connected with v1, v2 or text")
-	f.DurationVar(&since, "since", 0, "only clients that connected, or were last seen, within this time, such as 10m")
+	durationVar(f, &since, "since", 0, "only clients that connected, or were last seen, within this time, such as 10m")
 	f.StringVar(&q.From, "from", "", "begin with this id, known or not")
 	f.StringVar(&order, "order", "asc", "order of the ids, asc or desc")
 	f.IntVar(&q.Limit, "limit", 0, "number of clients, 0 for all")
@@ -232,7 +232,7 @@ func (e *environ) clientsKick() *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&o.Purge, "purge", false, "cancel their queued messages")
-	cmd.Flags().DurationVar(&o.Block, "block", 0, "refuse new connections of theirs for this time, such as 10m")
+	durationVar(cmd.Flags(), &o.Block, "block", 0, "refuse new connections of theirs for this time, such as 10m")
 	return e.apiFlags(cmd)
 }
 

@@ -71,11 +71,11 @@ does not end it.`,
 	fl.Float64Var(&f.rate, "rate", 500, "new connections per second with --count")
 	fl.StringVar(&f.ack, "ack", "auto", "auto, manual, never or reject")
 	fl.StringVar(&f.cfg.result, "result", "", "answer to send with each ack (v2 and text)")
-	fl.DurationVar(&f.cfg.latency, "latency", 0, "pause before each answer")
+	durationVar(fl, &f.cfg.latency, "latency", 0, "pause before each answer")
 	fl.StringVar(&f.cfg.Token, "token", "", "device token")
 	fl.StringArrayVar(&f.labels, "label", nil, "what the device reports of itself, name=value (repeat; v2)")
 	fl.StringArrayVar(&f.cfg.Groups, "group", nil, "group to ask for; the gateway decides and does not answer (repeat; v2)")
-	fl.DurationVar(&f.cfg.Heartbeat, "heartbeat", 0, "proposed heartbeat, 1s to 1h (v2 and text)")
+	durationVar(fl, &f.cfg.Heartbeat, "heartbeat", 0, "proposed heartbeat, 1s to 1h (v2 and text)")
 	fl.IntVar(&f.cfg.Window, "window", 0, "allowed unacked messages, 1 to 256 (v2)")
 	fl.BoolVar(&f.cfg.reconnect, "reconnect", true, "connect again after a lost connection; with --reconnect=false exit with 1")
 	fl.IntVar(&f.limit, "limit", 0, "end after this number of answered messages in all, 0 for never")
@@ -220,7 +220,7 @@ func (fl *fleet) verdict(errs <-chan error) error {
 		}
 	}
 	if op, ok := errors.AsType[*net.OpError](first); ok && op.Op == "dial" {
-		first = fmt.Errorf("cannot reach %s: %w; is \"longwire serve\" running there? Set --addr", fl.devices[0].Addr, op.Err)
+		first = fmt.Errorf("cannot reach %s: %w; %s", fl.devices[0].Addr, op.Err, adviceDial)
 	}
 	if n > 1 {
 		return fmt.Errorf("%d of %d devices ended: %w", n, len(fl.devices), first)

@@ -65,7 +65,10 @@ type device struct {
 	ctx         context.Context // ends when the device shall leave
 	stop        context.CancelFunc
 	firstUplink uint64 // number of the first one
+	conn        *heard // the last connection, nil if it could not be made
 	lost        error  // why the last connection has failed or ended
+	advice      string // the next step after that, "" for none
+	shown       string // the advice of the last line about a new attempt
 	failed      error  // why the device does not connect again
 
 	mu      sync.Mutex     // guards the fields below
@@ -86,11 +89,17 @@ func newDevice(cfg deviceConfig, id string) (*device, error) {
 	d.ID, d.Handler, d.Mute = id, d.handle, cfg.ack == ackNever
 	d.Backoff.Max, d.Logger = maxBackoff, slog.New(slog.DiscardHandler)
 	d.Trace, d.OnDisconnect = d.trace, d.disconnected
-	d.Dial = func(ctx context.Context, addr string) (conn net.Conn, err error) {
+	d.Dial = func(ctx context.Context, addr string) (conn net.Conn, _ error) {
 		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 		defer cancel()
+		d.conn = nil
 		conn, d.lost = cfg.Dial(ctx, addr)
-		return conn, d.lost
+		if d.lost != nil {
+			d.advice = dialAdvice(d.lost)
+			return nil, d.lost
+		}
+		d.conn = &heard{Conn: conn}
+		return d.conn, nil
 	}
 	var err error
 	d.client, err = sdk.New(d.Config)
@@ -104,7 +113,7 @@ func (d *device) run(ctx context.Context) error {
 	d.ctx, d.stop = context.WithCancel(ctx)
 	defer d.stop()
 	if _, forGood := errors.AsType[*sdk.ClosedError](d.client.Run(d.ctx)); forGood {
-		return d.lost
+		return d.advised()
 	}
 	return d.failed
 }
@@ -112,11 +121,23 @@ func (d *device) run(ctx context.Context) error {
 func (d *device) disconnected(_ protocol.Close, retry time.Duration) {
 	d.forgetPending()
 	if !d.reconnect {
-		d.failed = d.lost
+		d.failed = d.advised()
 		d.stop()
 		return
 	}
-	d.note("retrying", "", fmt.Sprintf("%s; again in %s", oneLine(d.lost.Error()), retry.Round(10*time.Millisecond)))
+	why := d.lost
+	if d.advice != d.shown {
+		why, d.shown = d.advised(), d.advice
+	}
+	d.note("retrying", "", fmt.Sprintf("%s; again in %s", oneLine(why.Error()), retry.Round(10*time.Millisecond)))
+}
+
+// advised returns why the last connection was lost, with the advice.
+func (d *device) advised() error {
+	if d.lost == nil || d.advice == "" {
+		return d.lost
+	}
+	return fmt.Errorf("%w; %s", d.lost, d.advice)
 }
 
 // trace reports a step.
@@ -153,6 +174,7 @@ func (d *device) trace(s sdk.Step) {
 		d.note("ignored", "", closeText(s.Close))
 	case protocol.KindClosed:
 		d.lost = errors.New("disconnected: " + closeText(s.Close))
+		d.advice = closeAdvice(s.Close, d.conn.opening())
 		kind := "closed"
 		if d.ctx.Err() != nil {
 			kind = "left"
@@ -325,10 +347,12 @@ func groupsText(id string, asked []string) string {
 		"longwire clients get %s shows the groups of the client", strings.Join(asked, ", "), id)
 }
 
+// closeText returns a CLOSE for people. The text of one that came over the wire begins
+// with its reason (SPEC §7).
 func closeText(c protocol.Close) string {
 	s := c.Reason
-	if c.Text != "" && c.Text != c.Reason {
-		s += ": " + c.Text
+	if text := strings.TrimPrefix(c.Text, c.Reason+": "); text != "" && text != c.Reason {
+		s += ": " + text
 	}
 	if c.Code != 0 {
 		s += fmt.Sprintf(" (%d)", c.Code)

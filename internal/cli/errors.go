@@ -28,8 +28,17 @@ func isUsage(err error) bool {
 // another line.
 var errSilent = errors.New("failed")
 
-// oneLine returns an error on one line, safe for a terminal.
-func oneLine(s string) string { return printable(strings.Join(strings.Fields(s), " ")) }
+// oneLine returns an error on one line, safe for a terminal. Joined errors have a line
+// each; a semicolon divides them.
+func oneLine(s string) string {
+	var lines []string
+	for line := range strings.Lines(s) {
+		if words := strings.Fields(line); len(words) > 0 {
+			lines = append(lines, strings.Join(words, " "))
+		}
+	}
+	return printable(strings.Join(lines, "; "))
+}
 
 // explain returns an error of the API with advice on the next step.
 func (e *environ) explain(err error) string {
@@ -53,6 +62,9 @@ func (e *environ) explain(err error) string {
 					at.Scheme, at.Host, what)
 			}
 		}
+	}
+	if advice := networkAdvice(err); advice != "" {
+		return err.Error() + "; " + advice
 	}
 	return err.Error()
 }
@@ -81,6 +93,7 @@ var hints = map[client.Code]string{
 	client.CodeDiskFull:          "give the gateway's disk, or data.max_disk, more room",
 	client.CodeDraining:          notAccepting,
 	client.CodeUnavailable:       notAccepting,
+	client.CodeRouteNotFound:     "--server has the address without a path; or the gateway is of another version",
 	"":                           "this does not look like a gateway's answer; check --server",
 }
 

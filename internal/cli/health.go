@@ -47,7 +47,7 @@ file and the environment as "longwire serve" does.`,
 			return nil
 		},
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", 3*time.Second, "how long to wait for the answer")
+	durationVar(cmd.Flags(), &timeout, "timeout", 3*time.Second, "how long to wait for the answer")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing if the gateway is ready")
 	cmd.Flags().StringVar(&file, "config", "", "configuration file of the gateway, also LONGWIRE_CONFIG")
 	return e.apiFlags(cmd)

@@ -32,7 +32,7 @@ func (e *environ) messagesGet() *cobra.Command {
 		}
 		return e.showMessage(api.Message(cmd.Context(), args[0], wait))
 	})
-	cmd.Flags().DurationVar(&wait, "wait", 0, "wait for the final state, at most 60s")
+	durationVar(cmd.Flags(), &wait, "wait", 0, "wait for the final state, at most 60s")
 	cmd.Flags().BoolVar(&deliveries, "deliveries", false, "list the deliveries, one per recipient")
 	cmd.Flags().StringVar(&status, "status", "", "list only deliveries in this state")
 	return cmd
@@ -63,7 +63,7 @@ func (e *environ) messagesList() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&q.Client, "client", "", "only messages to this client")
 	f.StringVar(&status, "status", "", "pending, acked, rejected, expired, canceled or failed")
-	f.DurationVar(&since, "since", 0, "only messages accepted within this time, such as 1h")
+	durationVar(f, &since, "since", 0, "only messages accepted within this time, such as 1h")
 	f.StringVar(&order, "order", "desc", "desc: newest first, asc: oldest first")
 	f.StringVar(&q.Before, "before", "", "only messages before this one (an id), or before a time as 2026-11-22T08:00:00Z")
 	f.IntVar(&q.Limit, "limit", 100, "number of messages, 0 for all")

@@ -112,7 +112,7 @@ func TestCapacity(t *testing.T) {
 }
 
 func TestOneLine(t *testing.T) {
-	if got, want := oneLine("a\n  b\x1b[0m\tc"), `a b\x1b[0m c`; got != want {
+	if got, want := oneLine("a\n  b\x1b[0m\tc"), `a; b\x1b[0m c`; got != want {
 		t.Errorf("oneLine = %q, want %q", got, want)
 	}
 }

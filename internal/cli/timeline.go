@@ -56,8 +56,8 @@ frames. What is no longer in memory comes from the event log, without frames.`,
 	f.StringVar(&q.Message, "message", "", "only the deliveries of this message")
 	f.StringVar(&q.Before, "before", "", "only entries before this id")
 	f.IntVar(&q.Limit, "limit", 0, "number of entries, the newest ones; 0 for 200")
-	f.DurationVar(&since, "since", 0, "only entries from so long ago on, such as 12h")
-	f.DurationVar(&until, "until", 0, "only entries from longer ago")
+	durationVar(f, &since, "since", 0, "only entries from so long ago on, such as 12h")
+	durationVar(f, &until, "until", 0, "only entries from longer ago")
 	f.BoolVar(&follow, "follow", false, "show further events as they happen")
 	return cmd
 }
@@ -96,7 +96,7 @@ itself. Without an ID the command lists the traces that are on, and who has them
 		return err
 	})
 	f := cmd.Flags()
-	f.DurationVar(&d, "for", 10*time.Minute, "how long, 1s to 1h")
+	durationVar(f, &d, "for", 10*time.Minute, "how long, 1s to 1h")
 	f.BoolVar(&off, "off", false, "end the trace and drop the recorded bytes")
 	return cmd
 }

@@ -249,6 +249,10 @@ FILE:3:9: a second document; the file holds one
 FILE:2:9: could not find end character of double-quoted text
     2 |   addr: "127.0.0.1:1
                 ^`},
+		{"a tab", "tcp:\n\taddr: 127.0.0.1:1\n", `
+FILE:2:1: a tab indents this line: YAML takes spaces
+    2 | 	addr: 127.0.0.1:1
+        ^`},
 		{"an alias", "tcp:\n  addr: *x\n", `
 FILE:2:9: tcp.addr: want one value (string)
     2 |   addr: *x

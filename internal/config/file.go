@@ -82,6 +82,9 @@ func (f *file) syntax(err error) {
 	if e, ok := errors.AsType[*yaml.SyntaxError](err); ok {
 		at, text = e.Token, e.Message
 	}
+	if strings.HasPrefix(text, "found character '\t'") {
+		text = "a tab indents this line: YAML takes spaces"
+	}
 	f.at(at, "", text)
 }
 

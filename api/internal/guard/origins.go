@@ -72,7 +72,7 @@ func NewOrigins(listed, hosts []string, anyHost bool) *Origins {
 // request.
 func (o *Origins) Check(w http.ResponseWriter, r *http.Request, checkHost bool) (done bool, err error) {
 	if checkHost && o.hosts != nil && !o.answersAs(hostName(r.Host)) {
-		return false, problem.New(problem.HostNotAllowed, "without API keys this server does not answer as %q", hostName(r.Host))
+		return false, problem.New(problem.HostNotAllowed, "without API keys this server does not answer as %q: add the name to http.hosts, or create an API key", hostName(r.Host))
 	}
 	if len(o.listed) > 0 && o.cors(w, r) {
 		return true, nil
