@@ -32,7 +32,7 @@ type Config struct {
 	// in order.
 	Workers int
 	// Mute makes the device take deliveries without an answer. The Handler does not get
-	// them. It serves to try what a gateway and its callers do then.
+	// them. It is for tests of what a gateway and its callers do then.
 	Mute bool
 	// State keeps the verdicts of handled deliveries across restarts (v2). Nil is
 	// a MemoryState.

@@ -106,7 +106,7 @@ func (l *lateAnswers) keep(c lateCall, d Delivery) {
 	}
 }
 
-// trimLocked drops of all owners what is past its time: it takes no room from what is not.
+// trimLocked drops what is past its time, so that it takes no room from what is not.
 func (l *lateAnswers) trimLocked(now time.Time) {
 	for _, o := range l.owners {
 		l.trimOwnerLocked(o, now)

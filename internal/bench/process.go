@@ -126,8 +126,8 @@ type program struct {
 	env  []string
 }
 
-// process is a program that runs. What is written to it is its input; reads are of its
-// output, which ends with it.
+// process is a program that runs. Write gives it input, and Read takes its output, which
+// ends with it.
 type process struct {
 	io.Reader
 	io.Writer

@@ -62,7 +62,7 @@ func (e *environ) clientsList() *cobra.Command {
 	durationVar(f, &since, "since", 0, "only clients that connected, or were last seen, within this time, such as 10m")
 	f.StringVar(&q.From, "from", "", "begin with this id, known or not")
 	f.StringVar(&order, "order", "asc", "order of the ids, asc or desc")
-	f.IntVar(&q.Limit, "limit", 0, "number of clients, 0 for all")
+	countVar(f, &q.Limit, "limit", 0, "number of clients, 0 for all")
 	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"online", "suspect", "offline", "blocked", "all"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("order", cobra.FixedCompletions([]string{"asc", "desc"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("dialect", cobra.FixedCompletions([]string{"v1", "v2", "text"}, cobra.ShellCompDirectiveNoFileComp))
@@ -336,6 +336,6 @@ goes on behind the last one when the gateway was away.`,
 	cmd.Flags().StringVar(&order, "order", "asc", "asc: oldest first, desc: newest first")
 	cmd.Flags().Uint64Var(&q.Before, "before", 0, "with --order desc: only messages before this sequence")
 	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "then wait for new messages (with --limit 0 for ever)")
-	cmd.Flags().IntVar(&q.Limit, "limit", 100, "number of messages, 0 for all")
+	countVar(cmd.Flags(), &q.Limit, "limit", 100, "number of messages, 0 for all")
 	return cmd
 }

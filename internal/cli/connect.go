@@ -78,7 +78,7 @@ does not end it.`,
 	durationVar(fl, &f.cfg.Heartbeat, "heartbeat", 0, "proposed heartbeat, 1s to 1h (v2 and text)")
 	fl.IntVar(&f.cfg.Window, "window", 0, "allowed unacked messages, 1 to 256 (v2)")
 	fl.BoolVar(&f.cfg.reconnect, "reconnect", true, "connect again after a lost connection; with --reconnect=false exit with 1")
-	fl.IntVar(&f.limit, "limit", 0, "end after this number of answered messages in all, 0 for never")
+	countVar(fl, &f.limit, "limit", 0, "end after this number of answered messages in all, 0 for never")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, fmt.Sprintf("print totals only (the default for more than %d devices)", chatty))
 	cmd.RegisterFlagCompletionFunc("dialect", cobra.FixedCompletions([]string{"v1", "v2", "text"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("ack", cobra.FixedCompletions([]string{"auto", "manual", "never", "reject"}, cobra.ShellCompDirectiveNoFileComp))

@@ -211,7 +211,7 @@ func (e *environ) devicesRefused() *cobra.Command {
 		return err
 	})
 	cmd.Flags().StringVar(&q.Prefix, "prefix", "", "only ids with this prefix")
-	cmd.Flags().IntVar(&q.Limit, "limit", 0, "number of devices, 0 for all")
+	countVar(cmd.Flags(), &q.Limit, "limit", 0, "number of devices, 0 for all")
 	cmd.Flags().BoolVar(&unnamed, "unnamed", false, "list by address the registrations that have no valid id")
 	cmd.MarkFlagsMutuallyExclusive("unnamed", "prefix")
 	cmd.MarkFlagsMutuallyExclusive("unnamed", "limit")

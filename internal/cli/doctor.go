@@ -89,7 +89,7 @@ warning, with 4 on a critical finding, and with 1 if the gateway cannot be asked
 		h := host{proc: "/proc", dataDir: cfg.Data.Dir, private: files, syncs: syncs}
 		return e.showFindings(h.examine())
 	}
-	cmd.Flags().IntVar(&syncs, "syncs", 100, "number of timed writes to the disk")
+	countVar(cmd.Flags(), &syncs, "syncs", 100, "number of timed writes to the disk")
 	cmd.Flags().BoolVar(&remote, "remote", false, "print the findings of a running gateway")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as --output json")
 	e.outputFlag(cmd)

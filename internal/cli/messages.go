@@ -66,7 +66,7 @@ func (e *environ) messagesList() *cobra.Command {
 	durationVar(f, &since, "since", 0, "only messages accepted within this time, such as 1h")
 	f.StringVar(&order, "order", "desc", "desc: newest first, asc: oldest first")
 	f.StringVar(&q.Before, "before", "", "only messages before this one (an id), or before a time as 2026-11-22T08:00:00Z")
-	f.IntVar(&q.Limit, "limit", 100, "number of messages, 0 for all")
+	countVar(f, &q.Limit, "limit", 100, "number of messages, 0 for all")
 	cmd.RegisterFlagCompletionFunc("order", cobra.FixedCompletions([]string{"desc", "asc"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

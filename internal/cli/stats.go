@@ -71,7 +71,7 @@ scope admin.
 	f.StringVar(&since, "since", "", "made at this time or later, or so long ago at most, such as 1h")
 	f.StringVar(&q.Who, "who", "", "id or name of the API key")
 	f.StringVar(&q.Target, "target", "", "what was changed, such as the id of a client")
-	f.IntVar(&q.Limit, "limit", 100, "how many entries, 0 for all")
+	countVar(f, &q.Limit, "limit", 100, "how many entries, 0 for all")
 	return cmd
 }
 

@@ -57,7 +57,7 @@ by LONGWIRE_EVENT_ID. A second command with the same consumer is a stand-by.`,
 	f.StringVar(&q.Client, "client", "", "only of this client")
 	f.StringVar(&q.After, "after", "", "start behind this position instead of now")
 	f.BoolVar(&frames, "frames", false, "with --client: its frames and deliveries instead of events; longwire clients trace adds their bytes")
-	f.IntVar(&limit, "limit", 0, "end after so many events, 0 for never")
+	countVar(f, &limit, "limit", 0, "end after so many events, 0 for never")
 	pulled.flags(cmd)
 	return cmd
 }

@@ -55,7 +55,7 @@ frames. What is no longer in memory comes from the event log, without frames.`,
 	f := cmd.Flags()
 	f.StringVar(&q.Message, "message", "", "only the deliveries of this message")
 	f.StringVar(&q.Before, "before", "", "only entries before this id")
-	f.IntVar(&q.Limit, "limit", 0, "number of entries, the newest ones; 0 for 200")
+	countVar(f, &q.Limit, "limit", 0, "number of entries, the newest ones; 0 for 200")
 	durationVar(f, &since, "since", 0, "only entries from so long ago on, such as 12h")
 	durationVar(f, &until, "until", 0, "only entries from longer ago")
 	f.BoolVar(&follow, "follow", false, "show further events as they happen")

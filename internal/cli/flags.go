@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -36,3 +38,28 @@ func (d *durationFlag) String() string {
 
 // Type is the placeholder in the help.
 func (d *durationFlag) Type() string { return "duration" }
+
+// countFlag is a flag that takes a number from 0 on.
+type countFlag int
+
+// countVar defines a countFlag.
+func countVar(fl *pflag.FlagSet, n *int, name string, value int, usage string) {
+	*n = value
+	fl.Var((*countFlag)(n), name, usage)
+}
+
+// Set reads the value of the flag.
+func (n *countFlag) Set(text string) error {
+	v, err := strconv.Atoi(text)
+	if err != nil || v < 0 {
+		return errors.New("want a number from 0 on")
+	}
+	*n = countFlag(v)
+	return nil
+}
+
+// String returns the value.
+func (n *countFlag) String() string { return strconv.Itoa(int(*n)) }
+
+// Type is the placeholder in the help.
+func (n *countFlag) Type() string { return "int" }
