@@ -39,7 +39,7 @@ on_data() { # on_data NUMBER PAYLOAD
 }
 
 live() { # until the connection ends; says how many ms to wait in retry
-	local line verb rest n payload got asked= half= # of a line, when the network stands still
+	local line verb rest n payload got asked='' half='' # of a line, when the network stands still
 	say "REGISTER $id $token heartbeat=${heartbeat}s"
 	while :; do
 		IFS= read -r -t $((asked ? grace : heartbeat + grace)) line <&4
@@ -51,7 +51,7 @@ live() { # until the connection ends; says how many ms to wait in retry
 			say PING
 			continue
 		fi
-		asked= half=
+		asked='' half=''
 		line=${line%$'\r'}
 		verb=${line%% *} rest=${line#* }
 		n=${rest%% *} payload=${rest#"$n"}
