@@ -77,7 +77,7 @@ func (c cursors) decode(kind byte, cursor string) (key string, ok bool) {
 	return string(raw[1:]), true
 }
 
-// cursor takes the cursor parameter; "" when absent or empty, for the first page.
+// cursor takes the parameter of that name; "" is the first page.
 func (q *query) cursor(c cursors, kind byte, valid func(string) bool) string {
 	v := q.text("cursor")
 	if v == "" {

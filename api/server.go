@@ -155,7 +155,7 @@ func (s *server) routes() chi.Router {
 			path := routePath(r)
 			chi.RouteContext(r.Context()).RoutePath = path
 			if own, ok := methods[path]; ok && !slices.Contains(own, r.Method) {
-				notAllowed(w, r) // the router would go on to a pattern with a parameter
+				notAllowed(w, r) // without this a pattern with a parameter would match
 				return
 			}
 			next.ServeHTTP(w, r)

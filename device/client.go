@@ -31,8 +31,8 @@ type Config struct {
 	// Workers is how many deliveries are handled at once. Default 1: one by one,
 	// in order.
 	Workers int
-	// Mute makes the device take deliveries without an answer. The Handler does not get
-	// them. It is for tests of what a gateway and its callers do then.
+	// Mute makes the device take deliveries without an answer, for tests of gateways and
+	// backends. The Handler does not get them.
 	Mute bool
 	// State keeps the verdicts of handled deliveries across restarts (v2). Nil is
 	// a MemoryState.
@@ -69,8 +69,8 @@ type Config struct {
 // Step is an event of the device's protocol session, or something that the device sends.
 type Step struct {
 	protocol.Event
-	// Sent marks what the device passes to the session: a KindData is an uplink, and a
-	// KindAck is the answer to a delivery or, with Ask, to an ASK.
+	// Sent marks what the device sends: KindData is an uplink, and KindAck the answer to a
+	// delivery or, with Ask, to an ASK.
 	Sent bool
 	// Known marks a delivery that the Handler does not get, because it has it or had it.
 	Known bool

@@ -106,14 +106,14 @@ func (l *lateAnswers) keep(c lateCall, d Delivery) {
 	}
 }
 
-// trimLocked drops what is past its time, so that it takes no room from what is not.
+// trimLocked makes room: it drops what is past its time.
 func (l *lateAnswers) trimLocked(now time.Time) {
 	for _, o := range l.owners {
 		l.trimOwnerLocked(o, now)
 	}
 }
 
-// ownerLocked returns what an owner has, without what is past its time.
+// ownerLocked returns what is kept for an owner, after a trim.
 func (l *lateAnswers) ownerLocked(name string, now time.Time) *lateOwner {
 	if l.owners == nil {
 		l.calls, l.answers, l.owners = make(map[lateKey]lateCall), make(map[MessageID]lateAnswer), make(map[string]*lateOwner)

@@ -16,7 +16,7 @@ type appendLog struct {
 	open *flush // takes records
 
 	syncing sync.Mutex // one flush at a time; guards the rest
-	spare   []byte     // memory of the last flush, for the next one
+	spare   []byte     // buffer of the last flush; the next one reuses it
 	end     int64
 	size    int64 // preallocated
 }

@@ -25,7 +25,7 @@ type load struct {
 	lines     int  // of a bulk request
 }
 
-// what is a kind of call.
+// what names the kinds of calls.
 type what uint8
 
 const (

@@ -41,8 +41,8 @@ type floor struct {
 	current    atomic.Pointer[delivery]
 }
 
-// delivery is frames whose acks are awaited. Its number, which acks repeat, tells
-// them from the acks of an earlier, abandoned delivery.
+// delivery waits for the acks of its frames. Acks repeat its number, so that those of an
+// earlier, abandoned delivery do not count.
 type delivery struct {
 	number  byte // 1 to 127
 	missing atomic.Int64

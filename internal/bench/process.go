@@ -260,8 +260,7 @@ func (t *target) readGreeting(r *bufio.Reader) error {
 // callTimeout bounds one call that is not part of the load.
 const callTimeout = time.Minute
 
-// want sends one request and returns the answer's body, of which it reads at most
-// 64 MiB. Another status is an error.
+// want sends one request and returns the answer's body, cut at 64 MiB. Another status is an error.
 func (t *target) want(ctx context.Context, status int, method, path, contentType string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -90,8 +90,8 @@ func (h *sessionHost) admit(ctx context.Context, i int) error {
 // return now and then: an online push to one of them would meet its closed connection.
 func staying(clients int) int { return clients - clients/10 }
 
-// keepReturning reconnects random clients of those that do not stay, until ctx
-// ends. Each takes over its earlier connection.
+// keepReturning reconnects random clients, but not those that stay, until ctx ends.
+// Each takes over its earlier connection.
 func (h *sessionHost) keepReturning(ctx context.Context) {
 	stay := staying(h.clients)
 	if !h.returning || stay == h.clients {

@@ -16,8 +16,9 @@ import (
 // gatewayDir is the directory of package gateway.
 const gatewayDir = "../../gateway"
 
-// removed are the rules of the hand-over. Each is removed from the code by replacing a
-// text, as rules.Edit does, which may be in the text of one above, and TestHandOver then fails in a configuration.
+// removed are the rules of the hand-over. A rule is removed from the code by an edit, as
+// rules.Edit does; its text may be within what an edit above has put in. TestHandOver then
+// fails in the configuration that stands beside the rule.
 var removed = []struct {
 	rule, config, file, old, new string
 	broken                       string

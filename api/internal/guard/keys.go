@@ -57,9 +57,8 @@ func Need(key *apikey.Key, scope apikey.Scope) error {
 	return p
 }
 
-// presentedKey returns the key of the last header that can have one, and how many of these
-// headers are not empty. Two parties, such as a proxy and this server, could take different
-// ones of several.
+// presentedKey returns the key of a request, and how many headers for keys are not empty. Of
+// several a proxy and this server could choose different ones.
 func presentedKey(r *http.Request) (secret string, shown int, ok bool) {
 	for _, a := range r.Header["Authorization"] {
 		if a != "" {
