@@ -293,3 +293,22 @@ func TestV1DeviceGivesItsServerTimeToAsk(t *testing.T) {
 	d.advance(tick)
 	d.want(gone(V1)...)
 }
+
+// A client that waits for the answer to its REGISTER is not silent, however long the
+// server decides.
+func TestTheDecisionIsNoSilence(t *testing.T) {
+	forEachDialect(t, func(t *testing.T, dialect Dialect) {
+		d := &dialogue{t: t, s: NewServer(nil, epoch), now: epoch}
+		d.recv(hellos[dialect])
+		d.now = epoch.Add(20 * time.Second)
+		d.accept(Registered{Session: "ses_1", Log: "log_1"})
+		d.now = d.now.Add(time.Second)
+		d.send(Data{Seq: 1, Payload: []byte("a")})
+		d.lines = nil
+		d.advance(time.Second)
+		d.want()
+		if !d.s.Registered() {
+			t.Error("given up 2 s after the registration")
+		}
+	})
+}

@@ -113,7 +113,7 @@ func (s *Session) handle(now time.Time, m *message) {
 	case typeAck:
 		s.onAck(now, m)
 	}
-	if s.state == open && s.malformed == refused {
+	if s.malformed == refused {
 		s.malformed = 0 // only refusals in a row count
 	}
 }

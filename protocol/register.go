@@ -75,7 +75,7 @@ func (s *Session) Accept(now time.Time, a Registered) {
 		s.phaseDebt = max(0, min(s.cfg.Jitter(s.heartbeat), s.heartbeat))
 	}
 	s.state, s.answerBy, s.askedAt = open, 0, 0
-	s.malformed = 0
+	s.lastIn = s.at(now) // the client waited for the decision: that was no silence (SPEC §6)
 	s.write(message{kind: typeRegisterAck, accepted: &a})
 	s.parseKept(now)
 	s.afterChange(now)

@@ -35,7 +35,7 @@ type Session struct {
 	taken   uint64 // output bytes that the driver has taken so far
 	flushed uint64 // taken bytes that have reached the socket
 
-	lastIn    instant       // when the peer last sent something
+	lastIn    instant       // when the peer last sent something, or was accepted
 	answerBy  instant       // registration deadline; once open, the deadline for the answer to a heartbeat, 0 = not asked; then 0 = was open
 	askedAt   instant       // when the unanswered heartbeat was sent; while deciding, when the REGISTER came
 	heartbeat time.Duration // negotiated
@@ -289,8 +289,8 @@ func (s *Session) Unasked() int {
 // the grace yet (SPEC §6).
 func (s *Session) Confirmed() bool { return s.answers || s.traits.patience == 0 }
 
-// LastReceived returns when the peer last sent something, at first the time of
-// construction.
+// LastReceived returns when the peer last sent something, or when it was accepted if
+// that was later; at first the time of construction.
 func (s *Session) LastReceived() time.Time { return s.when(s.lastIn) }
 
 // RTT returns the last measured time from a heartbeat to its answer or from
