@@ -15,8 +15,9 @@ type stopAndWait struct {
 	held []byte // control frames that wait for their turn, back to back
 	data []byte // the DATA frame that waits for its turn, nil for none
 
-	ready bool // the output is the DATA frame
-	owed  int  // DATA transmissions taken and not yet acked
+	ready   bool // the output is the DATA frame
+	sending bool // the frame that was taken last is a DATA frame
+	owed    int  // DATA transmissions taken and not yet acked
 
 	gapUntil  instant       // no frame leaves before
 	holdUntil instant       // when owed acks are given up; 0 while a delivery is in the window
@@ -98,17 +99,18 @@ func (w *stopAndWait) mayWriteControl(role Role) bool {
 
 // taken notes that the driver has taken the output.
 func (w *stopAndWait) taken() {
+	w.sending = w.ready
 	if w.ready {
 		w.ready = false
 		w.owed++
 	}
 }
 
-// flushed starts the gap. It also restarts the wait for owed acks, because a peer
-// can answer a frame only after it has received it.
+// flushed starts the gap. After a DATA frame it also restarts the wait for owed acks,
+// because a peer can answer a frame only after it has received it.
 func (w *stopAndWait) flushed(s *Session, i instant) {
 	w.gapUntil = i.add(s.traits.gap(s.cfg))
-	if w.holdUntil != 0 {
+	if w.holdUntil != 0 && w.sending {
 		w.holdUntil = i.add(w.holdFor)
 	}
 }

@@ -254,3 +254,23 @@ func TestV1ForgetKnowsWhatHasNotLeft(t *testing.T) {
 		t.Error("a delivery in the output, which stays there, has not left")
 	}
 }
+
+// An answer to the server does not prolong the hold of an uplink.
+func TestV1HoldOfADeviceEndsInTime(t *testing.T) {
+	d := registeredDevice(t, nil, V1)
+	d.advance(time.Second)
+	d.send(Data{Seq: 1, Payload: []byte("a")})
+	d.advance(3 * time.Second)
+	d.send(Data{Seq: 1, Payload: []byte("a"), Dup: true})
+	d.recv("\x06#")
+	d.lines = nil
+	d.send(Data{Seq: 2, Payload: []byte("b")})
+	for range 6 { // seconds
+		d.advance(time.Second)
+		d.recv("\x03#")
+		if d.send(Data{Seq: 2, Payload: []byte("b")}); d.s.InFlight() > 0 {
+			return
+		}
+	}
+	d.t.Errorf("an uplink waits longer than the hold of 6 s: %q", d.lines)
+}
