@@ -77,14 +77,14 @@ func (p *preamble) run() {
 // first input.
 func (s *Server) begin(p *preamble) {
 	c := newConn(s, p.nc, p.remote, p.since)
-	first := p.read()
-	if len(first) > 0 {
-		c.receive(first, time.Now())
-	}
 	if reason := s.join(c, p); reason != "" {
 		abandon(p.nc, true)
 		s.stats.closed.add(reason)
 		return
+	}
+	first := p.read()
+	if len(first) > 0 {
+		c.receive(first, time.Now()) // counted until the connection is removed, so not before join
 	}
 	c.start()
 	if len(first) > 0 {

@@ -426,3 +426,22 @@ func TestHandshakesThatComputeAreBounded(t *testing.T) {
 		}
 	}, func(c *Config) { c.TLS = a.server() })
 }
+
+// A connection that loses its place at the end of its preamble leaves nothing behind.
+func TestADisplacedPreambleCountsForNothing(t *testing.T) {
+	inBubble(t, func(w *world) {
+		in := takeLarge()
+		in.n = copy(in.buf, "\x01\x02\x80\x20{"+strings.Repeat(" ", 2000)) // a half of a REGISTER
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		p := &preamble{srv: w.srv, base: theirs, nc: theirs, since: time.Now(), in: in, counted: true}
+		w.srv.mu.Lock()
+		w.srv.open++
+		w.srv.leaving++
+		w.srv.mu.Unlock()
+		w.srv.begin(p)
+		if st := w.srv.Stats(); st.Open != 0 || st.Unfinished != 0 {
+			t.Errorf("%d connections are open with %d bytes of incomplete frames, want none", st.Open, st.Unfinished)
+		}
+	})
+}
