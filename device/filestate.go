@@ -31,6 +31,8 @@ import (
 // such a part behind the first line; any other damage is an error that names the
 // file, also an empty file.
 //
+// A symbolic link to a file that is not there is an error, and no first start.
+//
 // The file may be deleted while no process uses it. The device then has no memory
 // of handled deliveries. Do not copy it to another device: New refuses a State
 // with another id.
@@ -161,6 +163,9 @@ func readState(path string) (s Saved, err error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if _, link := os.Lstat(path); link == nil {
+			return s, errors.New("a symbolic link to a file that is not there") // its disk may not be mounted yet
+		}
 		return s, nil
 	case err != nil:
 		return s, err

@@ -182,7 +182,7 @@ static void load(void) {
     unsigned long long a, r, c;
     ssize_t n;
     int f = open(state_file, O_RDONLY);
-    if (f < 0 && errno == ENOENT) return; /* the first start */
+    if (f < 0 && errno == ENOENT && readlink(state_file, line, sizeof line) < 0) return; /* the first start */
     if (f < 0) die("the state file cannot be read");
     n = read(f, line, sizeof line - 1);
     close(f);
