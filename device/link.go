@@ -142,8 +142,10 @@ func (l *link) finish() {
 // repeated, of sayWorking, or of leave.
 func (l *link) schedule(timer *time.Timer) {
 	at, ok := l.s.Deadline()
-	if retry, waits := l.c.nextRetry(); waits && (!ok || retry.Before(at)) {
-		at, ok = retry, true
+	if l.registered && !l.blocked { // otherwise an event comes first
+		if retry, waits := l.c.nextRetry(); waits && (!ok || retry.Before(at)) {
+			at, ok = retry, true
+		}
 	}
 	if due, works := l.workingDue(); works && (!ok || due.Before(at)) {
 		at, ok = due, true

@@ -168,13 +168,13 @@ func (c *Client) uplinkAcked(e protocol.Event) {
 	}
 }
 
-// nextRetry returns when the next uplink that the gateway could not store is due.
+// nextRetry returns when the next uplink that the gateway could not store is due, also
+// if that time has just passed.
 func (c *Client) nextRetry() (at time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
 	for _, u := range c.uplinks {
-		if !u.inFlight && u.notBefore.After(now) && (!ok || u.notBefore.Before(at)) {
+		if !u.inFlight && u.pause > 0 && (!ok || u.notBefore.Before(at)) {
 			at, ok = u.notBefore, true
 		}
 	}

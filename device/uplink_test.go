@@ -76,6 +76,19 @@ func TestRetryLaterWaitsLonger(t *testing.T) {
 	})
 }
 
+// The time to send again may pass between the look at the uplinks and the setting of the
+// timer.
+func TestARetryThatIsOverdueIsDue(t *testing.T) {
+	c := &Client{uplinks: []*uplink{{seq: 1, pause: time.Second, notBefore: time.Now().Add(-time.Nanosecond)}}}
+	if _, due := c.nextRetry(); !due {
+		t.Error("the uplink waits until something else happens")
+	}
+	c.uplinks[0].inFlight = true
+	if _, due := c.nextRetry(); due {
+		t.Error("an uplink in the window is sent again")
+	}
+}
+
 func TestSendReturnsNilOnlyWhenAckedOk(t *testing.T) {
 	for code := protocol.AckOK; code < protocol.AckWorking+2; code++ {
 		synctest.Test(t, func(t *testing.T) {
