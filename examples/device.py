@@ -156,7 +156,7 @@ class Device:
             began, self.retry_after, self.registered = time.monotonic(), 0, False
             try:
                 self.live()
-            except (OSError, ValueError) as e:
+            except (OSError, ValueError, LookupError, TypeError, AttributeError) as e:  # the last three: not the JSON of a server
                 self.sock = print("not connected:", e, flush=True)  # which closes it before the wait
             tries = 0 if self.registered and time.monotonic() - began > 30 else min(tries + 1, 7)
             time.sleep(self.retry_after + random.random() * min(60, 0.5 * 2 ** tries))  # SPEC 7.4
