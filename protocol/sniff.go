@@ -10,7 +10,7 @@ import (
 // they are too few, or if it has closed the session because of them.
 //
 //	01–06 '#'          v1
-//	01, 03–07 x2       v2; anything but a REGISTER is answered not_registered
+//	01, 03–07 x2       v2; anything but a REGISTER or CLOSE is answered not_registered
 //	letter or newline  text; a first line that is HTTP or PROXY is found there
 //	16 03              TLS: closed, because the driver has TLS off
 //	0d 0a 0d 0a 00 …   PROXY v2, likewise
@@ -33,10 +33,25 @@ func (s *Session) sniff(now time.Time, b []byte) bool {
 	case first == tlsHandshake && b[1] == tlsMajor:
 		s.fail(now, broken(ReasonTLSUnsupported, "this port does not expect TLS"))
 	default:
-		s.fail(now, broken(ReasonProtocolError, "not a device protocol"))
+		s.fail(now, stranger(b))
 	}
 	return false
 }
+
+// stranger describes first bytes of no dialect to the operator. The peer gets no answer,
+// because it would not read one.
+func stranger(b []byte) *wireError {
+	switch start := b[:min(len(b), 16)]; {
+	case start[0] == mqttConnect && (bytes.Contains(start, []byte("MQTT")) || bytes.Contains(start, []byte("MQIsdp"))):
+		return broken(ReasonProtocolError, "MQTT on the device port")
+	case start[0] == '{', start[0] == '[':
+		return broken(ReasonProtocolError, "JSON without a frame on the device port")
+	default:
+		return broken(ReasonProtocolError, "not a device protocol: it begins with % x", b[:min(len(b), 8)])
+	}
+}
+
+const mqttConnect = 0x10 // type and flags of the first packet of an MQTT client
 
 const (
 	tlsHandshake = 0x16 // content type of the record that carries a ClientHello
@@ -54,7 +69,7 @@ func (s *Session) sniffReturn(now time.Time, b []byte) bool {
 			s.speak(Text)
 			return true
 		}
-		s.fail(now, broken(ReasonProtocolError, "not a device protocol"))
+		s.fail(now, stranger(b))
 	case n == len(proxySignature):
 		s.fail(now, broken(ReasonProxyUnexpected, "PROXY header where none is expected"))
 	}

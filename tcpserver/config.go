@@ -173,7 +173,7 @@ const (
 	// server cuts off the others. The bound is lower if the file limit is low.
 	maxTurningAway = 256
 	// maxLinesPerSource bounds the log lines per minute about refused registrations
-	// of one source, maxLines those of all sources.
+	// and strangers of one source, maxLines those of all sources.
 	maxLinesPerSource = 20
 	maxLines          = 600
 	// lateness is how late a turn may see a deadline. A later turn means that this

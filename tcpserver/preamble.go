@@ -41,6 +41,17 @@ type ending struct {
 	err     error
 }
 
+// text is what the reason does not say.
+func (e *ending) text() string {
+	switch {
+	case e.close != nil:
+		return e.close.Text
+	case e.err != nil:
+		return e.err.Error()
+	}
+	return ""
+}
+
 func refusedBy(reason string, why *protocol.Close) *ending {
 	return &ending{reason: reason, refused: true, close: why}
 }
@@ -104,6 +115,9 @@ func (p *preamble) end(e *ending) {
 	s.log.Debug("connection ended before the protocol", "remote", p.remote, "reason", e.reason, "error", e.err)
 	if e.refused {
 		s.stats.refused.add(e.reason)
+	}
+	if e.reason == protocol.ReasonTLSRequired || e.reason == protocol.ReasonProxyRequired {
+		s.logStranger(p.remote, e.reason, e.text())
 	}
 	s.stats.closed.add(e.reason)
 	if e.close != nil {

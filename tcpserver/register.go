@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -141,6 +142,15 @@ func (c *conn) refuse(r *protocol.Register, err error) {
 	}
 	c.observeRefused(r, why.Reason)
 	c.refuseAs(why.Reason, why)
+}
+
+// logStranger logs a connection that speaks no dialect on this port: mostly that of a
+// program with the address of another service, or with another transport. Refused
+// registrations share the bounds of these lines.
+func (s *Server) logStranger(remote netip.AddrPort, reason, text string) {
+	if s.refusals.Take(sourceName(remote), time.Now()) {
+		s.log.Info("connection refused: it speaks no device protocol that this port takes", "remote", remote, "reason", reason, "text", text)
+	}
 }
 
 // noteUnnamed notes the refusal of a REGISTER that the gateway has not seen.

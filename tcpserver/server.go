@@ -40,7 +40,7 @@ type Server struct {
 	handshakes  chan struct{} // one element for each TLS handshake that computes
 	turningAway chan struct{} // one element for each refused connection that gets a close
 	spread      atomic.Int64  // Drain's RetrySpread, nanoseconds
-	refusals    *shares.Lines // log lines about refused registrations, by source
+	refusals    *shares.Lines // log lines about refused registrations and strangers, by source
 
 	mu           sync.Mutex
 	first        *conn // list through prev and next; nil for none
@@ -100,7 +100,7 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 	s.unfinished.bound, s.unfinished.from = cfg.InputBudget, 1<<10
 	s.untaken.bound, s.untaken.from, s.untaken.evictOldest = cfg.OutputMemory, 16<<10, true
 	s.refusals = shares.NewLines(maxLinesPerSource, maxLines, func(source string, held int) {
-		s.log.Warn("refused registrations that are not logged one by one", "source", source, "count", held)
+		s.log.Warn("refused registrations and connections that are not logged one by one", "source", source, "count", held)
 	})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.tasks.Go(func() { s.memory.watch(s.ctx) })

@@ -55,6 +55,34 @@ func TestRefusedRegistrationsLeaveFewLines(t *testing.T) {
 	}, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 }
 
+// A program that speaks another protocol gets no answer that could confuse a device. The
+// operator reads which one it is, and of a flood a few lines.
+func TestStrangersAreInTheLog(t *testing.T) {
+	for name, c := range map[string]struct{ first, want string }{
+		"MQTT":  {"\x10\x12\x00\x04MQTT\x04\x02\x00\x3c\x00\x06device", "reason=protocol_error text=\"MQTT on the device port\""},
+		"JSON":  {`{"id":"d"}`, "reason=protocol_error text=\"JSON without a frame on the device port\""},
+		"HTTP":  {"GET / HTTP/1.1\r\n", "reason=http_request text=\"HTTP on the device port\""},
+		"TLS":   {"\x16\x03\x01\x02\x00\x01", "reason=tls_unsupported text=\"this port does not expect TLS\""},
+		"bytes": {"\x00\x01\x00\x00\x00\x06", "text=\"not a device protocol: it begins with 00 01 00 00 00 06\""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log lockedBuffer
+			inBubbleOn(t, nil, func(w *world) {
+				for range 30 {
+					w.dial().send(c.first)
+				}
+				line := "connection refused: it speaks no device protocol that this port takes\" remote=192.0.2.1:1000 " + "reason="
+				if got := strings.Count(log.String(), line); got != 20 {
+					t.Errorf("%d lines, want 20:\n%s", got, log.String())
+				}
+				if !strings.Contains(log.String(), c.want) {
+					t.Errorf("the log lacks %s:\n%s", c.want, log.String())
+				}
+			}, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		})
+	}
+}
+
 // Silent connections of a few sources hold every place, and more come all the
 // time. Devices of other sources register, and so does one that shares an
 // address with the attacker.

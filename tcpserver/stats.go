@@ -32,7 +32,7 @@ type Stats struct {
 	SlowConsumers uint64            // devices closed because they read too slowly
 	Unfinished    int64             // bytes of incomplete frames in memory
 	Untaken       int64             // bytes of output that sockets have not taken
-	LinesHeld     uint64            // log lines about refused registrations that were counted but not written
+	LinesHeld     uint64            // log lines about refused registrations and other protocols that were counted but not written
 	Panics        uint64            // bugs; each closed one connection
 }
 

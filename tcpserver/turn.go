@@ -404,6 +404,7 @@ func (c *conn) ended(why protocol.Close) {
 	}
 	gw, dialect := c.gw, c.dialect
 	registered := c.is(flagRegistered)
+	stranger := why.Code == protocol.CloseProtocol && c.proto.Dialect() == protocol.Unknown
 	c.mu.Unlock()
 
 	c.srv.stats.closed.add(why.Reason)
@@ -413,6 +414,9 @@ func (c *conn) ended(why protocol.Close) {
 	if gw != nil {
 		c.observeClosed(why.Reason)
 		gw.Closed(why.Reason)
+	}
+	if stranger {
+		c.srv.logStranger(c.remote.AddrPort(), why.Reason, why.Text)
 	}
 	c.srv.log.Debug("connection ended", "remote", c.remote, "reason", why.Reason, "code", int(why.Code))
 }

@@ -159,7 +159,7 @@ func tcpCollector(read func() TCPStats) prometheus.Collector {
 		counter("tcp_slow_consumers_total", "Connections that were closed because they read too slowly.", func(s S) uint64 { return s.SlowConsumers }),
 		gauge("tcp_unfinished_bytes", "Memory of incomplete frames from devices, in bytes.", func(s S) float64 { return float64(s.Unfinished) }),
 		gauge("tcp_untaken_bytes", "Output in memory that devices have not read, in bytes.", func(s S) float64 { return float64(s.Untaken) }),
-		counter("tcp_lines_held_total", "Log lines about refused registrations that were counted instead of written.", func(s S) uint64 { return s.LinesHeld }),
+		counter("tcp_lines_held_total", "Log lines about refused registrations and other protocols on the device port that were counted instead of written.", func(s S) uint64 { return s.LinesHeld }),
 		counter("tcp_panics_total", "Bugs that closed a connection.", func(s S) uint64 { return s.Panics }),
 	}}
 }

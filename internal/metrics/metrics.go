@@ -101,7 +101,7 @@ type TCPStats struct {
 	SlowConsumers uint64            // closed because they read too slowly
 	Unfinished    int64             // bytes of incomplete frames
 	Untaken       int64             // bytes of output that sockets have not accepted
-	LinesHeld     uint64            // log lines about refused registrations that were counted and not written
+	LinesHeld     uint64            // log lines about refused registrations and other protocols that were counted and not written
 	Panics        uint64            // bugs; each has closed one connection
 }
 
