@@ -23,7 +23,7 @@ type Config struct {
 
 	Labels    map[string]string // nil leaves the stored ones unchanged; v2 only
 	Groups    []string          // nil leaves the stored ones unchanged; v2 only. The gateway decides and does not say which it granted
-	Heartbeat time.Duration     // proposal, 1 s to 1 h, 0 for the gateway's; v2 only
+	Heartbeat time.Duration     // proposal, 1 s to 1 h, 0 for the gateway's; not in v1
 	Window    int               // proposal, 1 to 256, 0 for the gateway's; v2 only
 
 	// Handler gets each delivery. Nil acks everything.

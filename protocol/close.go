@@ -57,7 +57,7 @@ const (
 	ReasonAlreadyRegistered = "already_registered" // a second REGISTER
 	ReasonInvalidUTF8       = "invalid_utf8"       // a text line
 	ReasonUnknownCommand    = "unknown_command"    // a text line
-	ReasonTooManyErrors     = "too_many_errors"    // refused lines or v1 messages in a row
+	ReasonTooManyErrors     = "too_many_errors"    // refused text lines in a row
 	ReasonInputOverflow     = "input_overflow"     // too much input before the registration was decided
 	ReasonFrameTimeout      = "frame_timeout"      // a frame or line was begun and did not end in time
 	ReasonHTTPRequest       = "http_request"       // an HTTP client on the device port

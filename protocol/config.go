@@ -17,7 +17,7 @@ const (
 // the default. Sessions only read it: it must not change while a session lives.
 type Config struct {
 	// Heartbeat is how long the peer may be silent before the server sends it a
-	// heartbeat. Default 10 s. v2 clients may propose their own, clamped to
+	// heartbeat. Default 10 s. v2 and text clients may propose their own, clamped to
 	// MinHeartbeat and MaxHeartbeat.
 	Heartbeat time.Duration
 	// MaxHeartbeat is the longest heartbeat that a client may have. Default and

@@ -5,8 +5,8 @@ import "time"
 // Heartbeats (SPEC §6). Any byte from the peer is a sign of life. A server that
 // has received nothing for the heartbeat sends one; when the grace passes too,
 // the peer is gone. Before a client's first answer in time, the patience of its
-// dialect is added. A device watches its server in the same way, but lets the
-// server ask first.
+// dialect stands in the place of a shorter heartbeat. A device watches its server in
+// the same way, but lets the server ask first.
 
 // noteInput notes that the peer has sent something.
 func (s *Session) noteInput(now time.Time) {

@@ -64,6 +64,6 @@ const (
 	MaxHeartbeat = time.Hour
 )
 
-// textPatience is added to the heartbeat of a text client until it has answered a
-// PING in time, because people type at that end (SPEC §6).
+// textPatience is the least heartbeat by which a text client is given up until it has
+// answered a PING in time, because people type at that end (SPEC §6).
 const textPatience = time.Minute

@@ -151,3 +151,17 @@ func TestDebtsAreBoundedAndRoundedUp(t *testing.T) {
 		}
 	})
 }
+
+// A device that is paused when it registers is not given up while it is not read.
+func TestAPauseOutlastsTheDecision(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.gw.onConnect = func(gateway.Hello) error { time.Sleep(8 * time.Second); return nil }
+		d := w.dial()
+		d.send("\x01\x02\x0a{\"id\":\"d\"}" + strings.Repeat("\x03\x02\x00", 1000)) // 30 s of its rate, read at once
+		w.until(9 * time.Second)
+		go d.nc.Write([]byte("\x03\x02\x00"))
+		w.until(31 * time.Second)
+		d.forget()
+		d.wantOpen()
+	}, clientRates(0, 100))
+}

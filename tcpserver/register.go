@@ -98,6 +98,9 @@ func (c *conn) accept(gw session, w gateway.Welcome) {
 			TokenUnchecked: w.TokenUnchecked,
 		})
 	}
+	if c.is(flagThrottled) { // the pause counts from the acceptance, like the silence
+		c.quietUntil = c.readsAgainAtLocked() + int64(lateness)
+	}
 	c.mu.Unlock()
 	c.srv.registered(c)
 }
