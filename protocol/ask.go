@@ -49,9 +49,9 @@ func (s *Session) Ask(now time.Time, seq uint64) error {
 
 // onAsk processes a server's ASK. The device also answers for a sequence above
 // its ask_through (SPEC §2.3).
-func (s *Session) onAsk(now time.Time, m *message) {
+func (s *Session) onAsk(m *message) {
 	if s.role == Server {
-		s.fail(now, broken(ReasonProtocolError, "only a server asks"))
+		s.fail(broken(ReasonProtocolError, "only a server asks"))
 		return
 	}
 	s.push(Event{Kind: KindAsk, Seq: m.seq})

@@ -63,7 +63,7 @@ func (s *Session) advanceHeartbeat(now time.Time) {
 		return
 	}
 	if s.answerBy != 0 || s.mustNotAsk() {
-		s.shut(now, Close{Code: CloseHeartbeat, Reason: ReasonHeartbeatTimeout})
+		s.shut(Close{Code: CloseHeartbeat, Reason: ReasonHeartbeatTimeout})
 		return
 	}
 	s.ask(i)
@@ -96,7 +96,7 @@ func (s *Session) ask(now instant) {
 
 func (s *Session) onHeartbeat(now time.Time, m *message) {
 	if s.state != open && !s.traits.asksEarly[s.role] {
-		s.unexpected(now, m)
+		s.unexpected(m)
 		return
 	}
 	if m.kind == typeHeartbeat {

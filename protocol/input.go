@@ -12,7 +12,7 @@ func (s *Session) consume(now time.Time, p []byte) {
 	}
 	w := s.work
 	if s.state == deciding && len(w.in)+len(p) > maxPendingIn {
-		s.fail(now, broken(ReasonInputOverflow, "more than %d bytes before the registration was answered", maxPendingIn))
+		s.fail(broken(ReasonInputOverflow, "more than %d bytes before the registration was answered", maxPendingIn))
 		return
 	}
 	w.in = append(w.in, p...)
@@ -44,7 +44,7 @@ func (s *Session) keep(now time.Time, rest []byte) {
 		return
 	}
 	if s.state == deciding && len(rest) > maxPendingIn {
-		s.fail(now, broken(ReasonInputOverflow, "more than %d bytes before the registration was answered", maxPendingIn))
+		s.fail(broken(ReasonInputOverflow, "more than %d bytes before the registration was answered", maxPendingIn))
 		return
 	}
 	w := s.busy()
@@ -53,7 +53,7 @@ func (s *Session) keep(now time.Time, rest []byte) {
 
 // parse handles the messages at the start of b and returns the rest.
 func (s *Session) parse(now time.Time, b []byte) (rest []byte) {
-	if s.traits == unspoken && !s.sniff(now, b) {
+	if s.traits == unspoken && !s.sniff(b) {
 		return b
 	}
 	for len(b) > 0 && (s.state == awaiting || s.state == open) {
@@ -84,10 +84,10 @@ func (s *Session) parseOne(now time.Time, b []byte) int {
 		s.handle(now, &m)
 	case n == 0:
 		s.writeRefusal(err)
-		s.fail(now, err)
-	case s.foreignLine(now, b[:n], err):
+		s.fail(err)
+	case s.foreignLine(b[:n], err):
 	default:
-		s.refuse(now, err)
+		s.refuse(err)
 	}
 	return n
 }
@@ -103,13 +103,13 @@ func (s *Session) handle(now time.Time, m *message) {
 	case typeRegisterAck:
 		s.onRegisterAck(now, m)
 	case typeClose:
-		s.onClose(now, m)
+		s.onClose(m)
 	case kindError:
-		s.onError(now, m)
+		s.onError(m)
 	case typeHeartbeat, typeHeartbeatAck:
 		s.onHeartbeat(now, m)
 	case typeData:
-		s.onData(now, m)
+		s.onData(m)
 	case typeAck:
 		s.onAck(now, m)
 	}
@@ -118,31 +118,31 @@ func (s *Session) handle(now time.Time, m *message) {
 	}
 }
 
-func (s *Session) onClose(now time.Time, m *message) {
+func (s *Session) onClose(m *message) {
 	c := remoteClose(*m.close)
 	if s.role == Server {
 		c.Reason = ReasonClientClosed
 	}
-	s.shut(now, c)
+	s.shut(c)
 }
 
-func (s *Session) onData(now time.Time, m *message) {
+func (s *Session) onData(m *message) {
 	if s.state != open {
-		s.unexpected(now, m)
+		s.unexpected(m)
 		return
 	}
-	if s.tooLarge(now, m) {
+	if s.tooLarge(m) {
 		return
 	}
 	if s.role == Server && m.ephemeral {
 		if s.traits.ownsEphemeral {
-			s.refuse(now, broken(ReasonProtocolError, "only the server numbers with e"))
+			s.refuse(broken(ReasonProtocolError, "only the server numbers with e"))
 			return
 		}
 		m.ephemeral = false // has no meaning from a device (SPEC §4.1)
 	}
 	if m.head {
-		s.onAsk(now, m)
+		s.onAsk(m)
 		return
 	}
 	payload := append(make([]byte, 0, len(m.payload)), m.payload...)
@@ -150,12 +150,12 @@ func (s *Session) onData(now time.Time, m *message) {
 }
 
 // tooLarge refuses a payload, result or reason above the bound (SPEC §8).
-func (s *Session) tooLarge(now time.Time, m *message) bool {
+func (s *Session) tooLarge(m *message) bool {
 	most := s.inboundPayload()
 	if len(m.payload) <= most {
 		return false
 	}
-	s.refuse(now, broken(ReasonFrameTooLarge, "payload of %d bytes, at most %d", len(m.payload), most))
+	s.refuse(broken(ReasonFrameTooLarge, "payload of %d bytes, at most %d", len(m.payload), most))
 	return true
 }
 
@@ -169,19 +169,19 @@ func (s *Session) inboundPayload() int {
 }
 
 // unexpected answers a message that this state or role does not allow.
-func (s *Session) unexpected(now time.Time, m *message) {
+func (s *Session) unexpected(m *message) {
 	if s.state == awaiting && s.role == Server {
-		s.refuse(now, broken(ReasonNotRegistered, "register first"))
+		s.refuse(broken(ReasonNotRegistered, "register first"))
 		return
 	}
-	s.refuse(now, broken(ReasonProtocolError, "unexpected message type %d", m.kind))
+	s.refuse(broken(ReasonProtocolError, "unexpected message type %d", m.kind))
 }
 
 // refuse answers input that breaks a rule. If the dialect forgives, the session
 // drops the input and stays open; otherwise it closes (SPEC §7.3).
-func (s *Session) refuse(now time.Time, e *wireError) {
+func (s *Session) refuse(e *wireError) {
 	if !s.traits.forgives {
-		s.fail(now, e)
+		s.fail(e)
 		return
 	}
 	s.push(Event{Kind: KindMalformed, Close: Close{Reason: e.reason, Text: e.text}, Payload: e.badID()})
@@ -190,7 +190,7 @@ func (s *Session) refuse(now time.Time, e *wireError) {
 		return
 	}
 	if s.malformed++; s.malformed > s.traits.maxRefused {
-		s.fail(now, broken(ReasonTooManyErrors, "%d lines refused in a row", s.malformed))
+		s.fail(broken(ReasonTooManyErrors, "%d lines refused in a row", s.malformed))
 	}
 }
 

@@ -37,7 +37,7 @@ func (s *Session) onRegister(now time.Time, m *message) {
 	r := m.register
 	switch {
 	case s.role == Device:
-		s.unexpected(now, m)
+		s.unexpected(m)
 	case s.state == awaiting:
 		s.id = r.ID
 		s.window = uint16(s.cfg.window(s.traits, r.Window))
@@ -50,7 +50,7 @@ func (s *Session) onRegister(now time.Time, m *message) {
 	case s.traits.repeatsRegister && r.ID == s.id:
 		s.write(message{kind: typeRegisterAck, accepted: &Registered{}})
 	default:
-		s.fail(now, broken(ReasonAlreadyRegistered, "this connection is registered as %s", s.id))
+		s.fail(broken(ReasonAlreadyRegistered, "this connection is registered as %s", s.id))
 	}
 }
 
@@ -111,7 +111,7 @@ func (s *Session) Refuse(now time.Time, c Close) {
 func (s *Session) onRegisterAck(now time.Time, m *message) {
 	switch {
 	case s.role == Server || s.state != awaiting && !s.traits.repeatsRegister:
-		s.unexpected(now, m)
+		s.unexpected(m)
 	case s.state != awaiting:
 		// It answers a REGISTER that was repeated too early.
 	case m.accepted == nil:
@@ -140,12 +140,12 @@ func (s *Session) registered(a *Registered) {
 
 // onError processes a server's ERROR line. It ends the session before
 // registration, because a program cannot correct itself.
-func (s *Session) onError(now time.Time, m *message) {
+func (s *Session) onError(m *message) {
 	switch {
 	case s.role == Server:
-		s.refuse(now, unknownCommand())
+		s.refuse(unknownCommand())
 	case s.state == awaiting:
-		s.shut(now, Close{Code: CloseProtocol, Reason: ReasonRegisterRefused, Text: m.close.Text, Remote: true})
+		s.shut(Close{Code: CloseProtocol, Reason: ReasonRegisterRefused, Text: m.close.Text, Remote: true})
 	default:
 		s.push(Event{Kind: KindMalformed, Close: Close{Reason: ReasonRemoteError, Text: m.close.Text, Remote: true}})
 	}
@@ -160,7 +160,7 @@ func (s *Session) advanceRegister(now time.Time) {
 		if s.wait != nil && s.wait.refused {
 			c = Close{Reason: ReasonRegisterRefused}
 		}
-		s.shut(now, c)
+		s.shut(c)
 		return
 	}
 	if s.wait != nil {

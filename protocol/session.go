@@ -128,13 +128,13 @@ func (s *Session) EOF(now time.Time) {
 	if s.role == Device {
 		reason = ReasonConnectionLost
 	}
-	s.shut(now, Close{Reason: reason, Remote: true})
+	s.shut(Close{Reason: reason, Remote: true})
 	s.releaseWork()
 }
 
 // Lost reports that the socket failed.
 func (s *Session) Lost(now time.Time) {
-	s.shut(now, Close{Reason: ReasonConnectionLost, Remote: true})
+	s.shut(Close{Reason: ReasonConnectionLost, Remote: true})
 	s.releaseWork()
 }
 
@@ -142,12 +142,12 @@ func (s *Session) Lost(now time.Time) {
 // and KindClosed is the last event. It does nothing on a closed session.
 func (s *Session) Close(now time.Time, c Close) {
 	c.Remote = false
-	s.shut(now, c)
+	s.shut(c)
 	s.releaseWork()
 }
 
 // shut closes the session.
-func (s *Session) shut(now time.Time, c Close) { s.end(c, nil) }
+func (s *Session) shut(c Close) { s.end(c, nil) }
 
 // end is the only way into the closed state. badID is the payload of KindClosed.
 func (s *Session) end(c Close, badID []byte) {
@@ -172,7 +172,7 @@ func (s *Session) end(c Close, badID []byte) {
 }
 
 // fail closes the session because the peer broke the protocol.
-func (s *Session) fail(now time.Time, e *wireError) {
+func (s *Session) fail(e *wireError) {
 	s.end(Close{Code: CloseProtocol, Reason: e.reason, Text: e.text}, e.badID())
 }
 

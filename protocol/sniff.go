@@ -3,7 +3,6 @@ package protocol
 import (
 	"bytes"
 	"fmt"
-	"time"
 )
 
 // sniff learns the dialect from the first bytes (SPEC §1). It returns false if
@@ -14,14 +13,14 @@ import (
 //	letter or newline  text; a first line that is HTTP or PROXY is found there
 //	16 03              TLS: closed, because the driver has TLS off
 //	0d 0a 0d 0a 00 …   PROXY v2, likewise
-func (s *Session) sniff(now time.Time, b []byte) bool {
+func (s *Session) sniff(b []byte) bool {
 	first := b[0]
 	switch {
 	case isLetter(first), first == '\n':
 		s.speak(Text)
 		return true
 	case first == '\r':
-		return s.sniffReturn(now, b)
+		return s.sniffReturn(b)
 	case len(b) == 1 && (typeRegister <= first && first <= typeClose || first == tlsHandshake):
 		return false
 	case isV1Start(b):
@@ -31,9 +30,9 @@ func (s *Session) sniff(now time.Time, b []byte) bool {
 		s.speak(V2)
 		return true
 	case first == tlsHandshake && b[1] == tlsMajor:
-		s.fail(now, broken(ReasonTLSUnsupported, "this port does not expect TLS"))
+		s.fail(broken(ReasonTLSUnsupported, "this port does not expect TLS"))
 	default:
-		s.fail(now, stranger(b))
+		s.fail(stranger(b))
 	}
 	return false
 }
@@ -61,7 +60,7 @@ const (
 var proxySignature = []byte("\r\n\r\n\x00\r\nQUIT\n")
 
 // sniffReturn distinguishes a PROXY v2 header from an Enter key.
-func (s *Session) sniffReturn(now time.Time, b []byte) bool {
+func (s *Session) sniffReturn(b []byte) bool {
 	n := min(len(b), len(proxySignature))
 	switch {
 	case !bytes.Equal(b[:n], proxySignature[:n]):
@@ -69,9 +68,9 @@ func (s *Session) sniffReturn(now time.Time, b []byte) bool {
 			s.speak(Text)
 			return true
 		}
-		s.fail(now, stranger(b))
+		s.fail(stranger(b))
 	case n == len(proxySignature):
-		s.fail(now, broken(ReasonProxyUnexpected, "PROXY header where none is expected"))
+		s.fail(broken(ReasonProxyUnexpected, "PROXY header where none is expected"))
 	}
 	return false
 }
@@ -80,7 +79,7 @@ func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 // foreignLine recognizes other protocols in a line that is not a command before
 // registration, and closes the session. Their clients do not read ERROR lines.
-func (s *Session) foreignLine(now time.Time, line []byte, e *wireError) bool {
+func (s *Session) foreignLine(line []byte, e *wireError) bool {
 	if s.role != Server || s.state != awaiting || e.reason != ReasonUnknownCommand {
 		return false
 	}
@@ -89,10 +88,10 @@ func (s *Session) foreignLine(now time.Time, line []byte, e *wireError) bool {
 		w := s.busy()
 		w.out = append(w.out, httpAnswer...)
 		s.traits = unspoken // no CLOSE line
-		s.fail(now, broken(ReasonHTTPRequest, "HTTP on the device port"))
+		s.fail(broken(ReasonHTTPRequest, "HTTP on the device port"))
 	case bytes.HasPrefix(line, []byte("PROXY ")):
 		s.traits = unspoken
-		s.fail(now, broken(ReasonProxyUnexpected, "PROXY header where none is expected"))
+		s.fail(broken(ReasonProxyUnexpected, "PROXY header where none is expected"))
 	default:
 		return false
 	}

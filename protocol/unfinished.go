@@ -34,6 +34,6 @@ func FrameTimeout(text string) Close {
 
 func (s *Session) advanceFrame(now time.Time) {
 	if due := s.frameDue(); due != 0 && s.at(now) >= due {
-		s.shut(now, FrameTimeout("the frame did not end in time"))
+		s.shut(FrameTimeout("the frame did not end in time"))
 	}
 }

@@ -139,18 +139,18 @@ func (s *Session) pushSent(f *flight) {
 // onAck processes the peer's answer to a delivery.
 func (s *Session) onAck(now time.Time, m *message) {
 	if s.state != open {
-		s.unexpected(now, m)
+		s.unexpected(m)
 		return
 	}
 	if s.wait != nil {
 		s.wait.onAck(s, now)
 		return
 	}
-	if s.tooLarge(now, m) {
+	if s.tooLarge(m) {
 		return
 	}
 	if s.role == Device && m.code > AckRetry {
-		s.fail(now, broken(ReasonProtocolError, "code %d is a device's", m.code))
+		s.fail(broken(ReasonProtocolError, "code %d is a device's", m.code))
 		return
 	}
 	f := s.flight(m.seq, m.ephemeral)
