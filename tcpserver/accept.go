@@ -109,7 +109,7 @@ func (s *Server) admit(p *preamble, source netip.Addr) (refused string) {
 	if s.memory.exhausted() {
 		return refusedMemory
 	}
-	if reason := s.limits.accept(source); reason != "" {
+	if reason := s.limits.accepts.take(source); reason != "" {
 		return reason
 	}
 	s.mu.Lock()
@@ -134,7 +134,7 @@ func (s *Server) admit(p *preamble, source netip.Addr) (refused string) {
 // returns the reason to refuse it.
 func (s *Server) attribute(p *preamble) (refused string) {
 	source := sourceOf(p.remote)
-	if !s.limits.acceptBehindProxy(source) {
+	if !s.limits.accepts.takeOne(source, time.Now()) { // the accept could not count for it
 		return refusedAcceptRatePerIP
 	}
 	s.mu.Lock()

@@ -23,13 +23,13 @@ type Observer interface {
 
 func (c *conn) observeConnected(h gateway.Hello, session gateway.SessionID) {
 	if o := c.srv.cfg.Observer; o != nil {
-		o.Connected(c.began(), h, session)
+		o.Connected(c.proto.Began(), h, session)
 	}
 }
 
 func (c *conn) observeRefused(r *protocol.Register, reason string) {
 	if o := c.srv.cfg.Observer; o != nil {
-		o.Refused(c.began(), c.hello(r), reason)
+		o.Refused(c.proto.Began(), c.hello(r), reason)
 	}
 }
 
@@ -41,9 +41,6 @@ func (c *conn) observeClosed(reason string) {
 			h.Transport = "tls"
 		}
 		c.mu.Unlock()
-		o.Closed(c.began(), h, reason)
+		o.Closed(c.proto.Began(), h, reason)
 	}
 }
-
-// began is when the connection was accepted. It is fixed after construction.
-func (c *conn) began() time.Time { return c.proto.Began() }

@@ -31,7 +31,11 @@ type limits struct {
 }
 
 func newLimits(c *Config) *limits {
-	return &limits{newBucket(c.AcceptRates), newBucket(c.HandshakeRates), newBucket(c.RegisterRates)}
+	return &limits{
+		accepts:       newBucket(c.AcceptRates, refusedAcceptRate, refusedAcceptRatePerIP),
+		handshakes:    newBucket(c.HandshakeRates, refusedHandshakeRate, refusedHandshakeRatePerIP),
+		registrations: newBucket(c.RegisterRates, refusedRegisterRate, refusedRegisterRatePerIP),
+	}
 }
 
 // Reasons of refusal.
@@ -42,30 +46,13 @@ const (
 	refusedRegisterRatePerIP  = "register_rate_per_ip"
 )
 
-// accept takes one connection from source, or returns the reason to refuse it;
-// handshake and register likewise.
-func (l *limits) accept(source netip.Addr) (refused string) {
-	return l.accepts.take(source, refusedAcceptRate, refusedAcceptRatePerIP)
-}
-
-func (l *limits) handshake(source netip.Addr) (refused string) {
-	return l.handshakes.take(source, refusedHandshakeRate, refusedHandshakeRatePerIP)
-}
-
-func (l *limits) register(source netip.Addr) (refused string) {
-	return l.registrations.take(source, refusedRegisterRate, refusedRegisterRatePerIP)
-}
-
-// acceptBehindProxy counts an accept for its source, which was unknown at the
-// accept.
-func (l *limits) acceptBehindProxy(source netip.Addr) bool {
-	return l.accepts.takeOne(source, time.Now())
-}
-
-// bucket is a token bucket for all sources and one for each source.
+// bucket is a token bucket for all sources and one for each source, with the reasons
+// of a refusal by either.
 type bucket struct {
 	all  *rate.Limiter // nil: no bound
 	each rate.Limit    // 0: no bound
+
+	refusedByAll, refusedByEach string
 
 	mu     sync.Mutex
 	source map[netip.Addr]*rate.Limiter
@@ -73,8 +60,8 @@ type bucket struct {
 	swept  time.Time     // time of the last forgetQuietLocked
 }
 
-func newBucket(r Rates) *bucket {
-	b := &bucket{each: rate.Limit(max(0, r.PerSource))}
+func newBucket(r Rates, byAll, byEach string) *bucket {
+	b := &bucket{each: rate.Limit(max(0, r.PerSource)), refusedByAll: byAll, refusedByEach: byEach}
 	if r.All > 0 {
 		b.all = full(rate.Limit(r.All))
 	}
@@ -89,16 +76,15 @@ func full(r rate.Limit) *rate.Limiter {
 	return rate.NewLimiter(r, int(float64(r)*burstTime.Seconds()))
 }
 
-// take takes a token for source, invalid for a source without a bound. It returns
-// all or one if no token is left for all sources or for this one. A source that is
-// refused takes no token from the bucket of all.
-func (b *bucket) take(source netip.Addr, all, one string) (refused string) {
+// take takes a token for source, invalid for a source without a bound, or returns the
+// reason to refuse it. A source that is refused takes no token from the bucket of all.
+func (b *bucket) take(source netip.Addr) (refused string) {
 	now := time.Now()
 	if !b.takeOne(source, now) {
-		return one
+		return b.refusedByEach
 	}
 	if b.all != nil && !b.all.AllowN(now, 1) {
-		return all
+		return b.refusedByAll
 	}
 	return ""
 }

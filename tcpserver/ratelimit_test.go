@@ -140,7 +140,7 @@ func TestAcceptRateBehindAProxyIsTheDevices(t *testing.T) {
 // until others have been quiet.
 func TestSourcesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBucket(Rates{PerSource: 1})
+		b := newBucket(Rates{PerSource: 1}, "all", "each")
 		source := func(i int) netip.Addr {
 			var a [4]byte
 			binary.BigEndian.PutUint32(a[:], uint32(i))

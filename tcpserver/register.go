@@ -15,7 +15,7 @@ import (
 // register asks the gateway and answers the device. It runs inside a turn, so only
 // output and the end of the connection can happen concurrently.
 func (c *conn) register(r *protocol.Register) {
-	if reason := c.srv.limits.register(sourceOf(c.remote.AddrPort())); reason != "" {
+	if reason := c.srv.limits.registrations.take(sourceOf(c.remote.AddrPort())); reason != "" {
 		c.observeRefused(r, protocol.ReasonOverloaded)
 		c.refuseAs(reason, *overloaded())
 		return

@@ -35,7 +35,7 @@ func (p *preamble) encrypt() *ending {
 	case !hello:
 		return nil
 	}
-	if reason := s.limits.handshake(sourceOf(p.remote)); reason != "" {
+	if reason := s.limits.handshakes.take(sourceOf(p.remote)); reason != "" {
 		return refusedBy(reason, nil)
 	}
 	return p.handshake()
