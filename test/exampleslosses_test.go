@@ -92,6 +92,7 @@ func TestExamplesDoNotTakeDamageForAFirstStart(t *testing.T) {
 			}
 		}
 		ends("unreadable", func(state string) error { return os.Symlink(state, state) })
+		ends("a link to nothing", func(state string) error { return os.Symlink(state+".elsewhere", state) })
 		if cut := cuts[e.name]; cut != "" {
 			ends("cut", func(state string) error { return os.WriteFile(state, []byte(cut), 0o600) })
 		}
