@@ -14,7 +14,7 @@ type Backoff struct {
 	Max time.Duration // default 1 min
 }
 
-// settledAfter is how long a session must live to reset the backoff.
+// settledAfter is how long a registration must last to reset the backoff.
 const settledAfter = 30 * time.Second
 
 func (b Backoff) wait(attempt int, retryAfter time.Duration) time.Duration {

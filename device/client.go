@@ -208,8 +208,7 @@ func (c *Client) stop() {
 func (c *Client) reconnect(ctx context.Context) error {
 	attempt := 0
 	for {
-		began := time.Now()
-		why, registered, forGood := c.connection(ctx)
+		why, settled, forGood := c.connection(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -217,7 +216,7 @@ func (c *Client) reconnect(ctx context.Context) error {
 			c.log.Error("closed for good", "code", why.Code, "reason", why.Reason, "text", why.Text)
 			return &ClosedError{why}
 		}
-		if registered && time.Since(began) >= settledAfter {
+		if settled {
 			attempt = 0
 		}
 		retry := c.cfg.Backoff.wait(attempt, why.RetryAfter)
@@ -235,7 +234,7 @@ func (c *Client) reconnect(ctx context.Context) error {
 }
 
 // connection makes one connection and runs it until it ends.
-func (c *Client) connection(ctx context.Context) (why protocol.Close, registered, forGood bool) {
+func (c *Client) connection(ctx context.Context) (why protocol.Close, settled, forGood bool) {
 	token, err := c.token(ctx)
 	if err != nil {
 		return protocol.Close{Reason: protocol.ReasonConnectionLost, Text: "no token: " + err.Error()}, false, false
@@ -246,7 +245,7 @@ func (c *Client) connection(ctx context.Context) (why protocol.Close, registered
 	}
 	l := newLink(c, conn, token)
 	why = l.run(ctx)
-	return why, l.registered, l.forGood()
+	return why, l.settled(), l.forGood()
 }
 
 func (c *Client) token(ctx context.Context) (string, error) {

@@ -418,6 +418,24 @@ func TestBackoffObeysTheGateway(t *testing.T) {
 	})
 }
 
+// The time before a registration is none of a settled one.
+func TestASlowStartDoesNotEndTheBackoff(t *testing.T) {
+	var waits []time.Duration
+	cfg := Config{Backoff: Backoff{Min: time.Millisecond, Max: time.Hour},
+		TokenSource:  func(context.Context) (string, error) { time.Sleep(settledAfter); return "", nil },
+		OnDisconnect: func(_ protocol.Close, retry time.Duration) { waits = append(waits, retry) }}
+	run(t, cfg, func(t *testing.T, g *gateway, c *Client) {
+		for range 12 {
+			p := <-g.conns
+			p.lose()
+		}
+		<-g.conns
+		if longest := slices.Max(waits); longest <= time.Millisecond {
+			t.Errorf("after 12 short registrations in a row the longest wait was %v", longest)
+		}
+	})
+}
+
 func TestFullJitter(t *testing.T) {
 	b := Backoff{Min: time.Second, Max: 8 * time.Second}
 	var low, high bool

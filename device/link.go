@@ -26,6 +26,7 @@ type link struct {
 	leaving time.Time // the latest time to close, zero until ctx ends
 
 	registered bool
+	since      time.Time     // when it was registered
 	asks       bool          // both ends use ASK
 	worked     time.Time     // time of the last sayWorking
 	patience   time.Duration // time between two sayWorking
@@ -107,6 +108,10 @@ func (l *link) run(ctx context.Context) protocol.Close {
 // (SPEC §7.4).
 func (l *link) forGood() bool { return !l.why.Code.Reconnect() && (l.why.Remote || l.unsaid) }
 
+// settled reports whether the registration has lasted long enough to end the backoff
+// (SPEC §7.4).
+func (l *link) settled() bool { return l.registered && time.Since(l.since) >= settledAfter }
+
 // leave closes the session at the end of ctx, when its output is on its way or the time
 // is up: in v1 an answer waits for the gap after the frame before it.
 func (l *link) leave() {
@@ -183,7 +188,8 @@ func (l *link) event(e protocol.Event) {
 	}
 	switch e.Kind {
 	case protocol.KindRegistered:
-		l.registered, l.asks, l.worked = true, e.Registered.Ask, time.Now()
+		l.registered, l.since, l.asks = true, time.Now(), e.Registered.Ask
+		l.worked = l.since
 		l.c.accepted(*e.Registered)
 	case protocol.KindData:
 		l.deliver(e)
