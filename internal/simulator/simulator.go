@@ -141,10 +141,10 @@ func (s *Simulator) Set(ctx context.Context, count int, p Profile) (Status, erro
 		if err := s.add(ctx, idOf(p.of(i), i), p.of(i)); err != nil {
 			return Status{}, err
 		}
+		s.mu.Lock()
+		s.profile = p // now that a device has it, also if the next one fails
+		s.mu.Unlock()
 	}
-	s.mu.Lock()
-	s.profile = p
-	s.mu.Unlock()
 	s.settle(ctx)
 	return s.Status(), nil
 }

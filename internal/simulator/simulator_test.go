@@ -103,6 +103,17 @@ func TestSetMakesWhatIsAskedForAndKeepsWhatFits(t *testing.T) {
 	}
 }
 
+// A Set that fails in its middle leaves devices, and they have a profile.
+func TestDevicesOfAHalfDoneSetHaveTheirProfile(t *testing.T) {
+	s := newSimulator(t, records{"sim-steady-2": {}})
+	if _, err := s.Set(t.Context(), 2, Steady); gateway.CodeOf(err) != gateway.CodeClientExists {
+		t.Fatalf("got %v, want %s", err, gateway.CodeClientExists)
+	}
+	if st := s.Status(); len(st.Devices) != 1 || st.Profile != Steady {
+		t.Errorf("%d devices with the profile %q, want 1 with %q", len(st.Devices), st.Profile, Steady)
+	}
+}
+
 func TestClearRemovesTheClientsOfAnEarlierProcessToo(t *testing.T) {
 	r := records{"real": {}, "sim-steady-3": {}}
 	before := newSimulator(t, r)
