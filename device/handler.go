@@ -29,11 +29,19 @@ type Message struct {
 type Handler func(ctx context.Context, m Message) (result []byte, err error)
 
 // Retry asks the gateway to send the message again later.
-var Retry = errors.New("retry later")
+var Retry error = retryLater{}
+
+type retryLater struct{}
+
+func (retryLater) Error() string { return "retry later" }
 
 // Later is the error of a Handler that leaves the answer to a call of Client.Answer.
 // Until then the delivery is in progress, as if the Handler had not returned.
-var Later = errors.New("answered later")
+var Later error = answerLater{}
+
+type answerLater struct{}
+
+func (answerLater) Error() string { return "answered later" }
 
 // answer is a verdict on its way back.
 type answer struct {

@@ -41,7 +41,7 @@ type ending struct {
 	err     error
 }
 
-// text is what the reason does not say.
+// text returns the details behind the reason.
 func (e *ending) text() string {
 	switch {
 	case e.close != nil:

@@ -148,8 +148,8 @@ func (c *conn) refuse(r *protocol.Register, err error) {
 }
 
 // logStranger logs a connection that speaks no dialect on this port: mostly that of a
-// program with the address of another service, or with another transport. Refused
-// registrations share the bounds of these lines.
+// program with the address of another service, or with another transport. The bounds
+// of its lines are those of refused registrations.
 func (s *Server) logStranger(remote netip.AddrPort, reason, text string) {
 	if s.refusals.Take(sourceName(remote), time.Now()) {
 		s.log.Info("connection refused: it speaks no device protocol that this port takes", "remote", remote, "reason", reason, "text", text)
