@@ -50,6 +50,9 @@ func stranger(b []byte) *wireError {
 	}
 }
 
+// Unspoken reports whether the peer has spoken no dialect, yet or at all.
+func (s *Session) Unspoken() bool { return s.traits == unspoken }
+
 const mqttConnect = 0x10 // type and flags of the first packet of an MQTT client
 
 const (

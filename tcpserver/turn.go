@@ -404,7 +404,7 @@ func (c *conn) ended(why protocol.Close) {
 	}
 	gw, dialect := c.gw, c.dialect
 	registered := c.is(flagRegistered)
-	stranger := why.Code == protocol.CloseProtocol && c.proto.Dialect() == protocol.Unknown
+	stranger := why.Code == protocol.CloseProtocol && c.proto.Unspoken()
 	c.mu.Unlock()
 
 	c.srv.stats.closed.add(why.Reason)
