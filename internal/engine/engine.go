@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,9 +20,8 @@ type Engine struct {
 	// Fixed by Open.
 	opt     Options
 	log     gateway.LogID
-	writer  uint64    // of the data directory
-	boot    uint64    // random, drawn by Open
-	lock    io.Closer // of the directory
+	writer  uint64 // of the data directory
+	boot    uint64 // random, drawn by Open
 	started time.Time
 	follow  *follower // of a shared journal; nil if the database's log is the journal
 
@@ -80,18 +78,14 @@ func Open(o Options) (*Engine, error) {
 	if err := disk.MakeDir(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	lock, err := disk.Lock(o.FS, o.Dir)
-	if err != nil {
-		return nil, err
-	}
-	e := &Engine{opt: o, lock: lock, started: time.Now(), queue: newQueue(),
+	e := &Engine{opt: o, started: time.Now(), queue: newQueue(),
 		boot: randomBoot(), applied: make(chan *appliedRecord), written: make(chan *appliedRecord), stop: make(chan struct{})}
 	if o.Journal != nil {
 		e.follow = newFollower(e, o.Journal)
 	}
 	e.reclaimer.removed.Store(true) // perhaps, by an earlier process
 	if err := e.open(); err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, err
 	}
 	e.wg.Add(3)
 	go func() { defer e.wg.Done(); e.mark.Run(e.stop, e.opt.Logger) }()
@@ -112,7 +106,7 @@ func Open(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// open does the part of Open that needs the lock.
+// open holds the directory and opens the state.
 func (e *Engine) open() error {
 	mark, err := disk.Hold(e.opt.disk(), e.opt.Now(), func() *disk.Database { return e.view.Load().inst.Database })
 	if err != nil {
@@ -210,7 +204,7 @@ func (e *Engine) close() error {
 	e.inst.views.Wait()
 	err := errors.Join(sealed, e.inst.Err(), e.inst.DB.Close())
 	e.closing.Wait()
-	return errors.Join(err, e.mark.Close(standOf(&e.machine.State), err), e.lock.Close())
+	return errors.Join(err, e.mark.Close(standOf(&e.machine.State), err))
 }
 
 // reading returns the state to read; the caller releases it.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -145,5 +146,129 @@ func TestDataDirectoryThatCannotBeWritten(t *testing.T) {
 	const want = "data directory data cannot be written: open data/LOCK: permission denied"
 	if err == nil || err.Error() != want || errors.Is(err, ErrLocked) {
 		t.Errorf("opened with %v, want %s", err, want)
+	}
+}
+
+// Each small file of a data directory may be replaced by something that is no file. A named
+// pipe held the start up for ever, a device without an end used up the memory.
+func TestSmallFilesThatAreNone(t *testing.T) {
+	made := filepath.Join(t.TempDir(), "made")
+	e, err := Open(Options{Dir: made})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, e, "a")
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{nameFormat, nameMark, nameLock, nameRepaired, "db/other"} {
+		for what, make := range map[string]func(name string) error{
+			"a named pipe": func(name string) error { return syscall.Mkfifo(name, 0o600) },
+			"a directory":  func(name string) error { return os.Mkdir(name, 0o700) },
+			"a device":     func(name string) error { return os.Symlink("/dev/zero", name) },
+		} {
+			t.Run(name+" is "+what, func(t *testing.T) {
+				o := Options{Dir: filepath.Join(t.TempDir(), "data")}
+				if err := os.CopyFS(o.Dir, os.DirFS(made)); err != nil {
+					t.Fatal(err)
+				}
+				name := filepath.Join(o.Dir, name)
+				if err := errors.Join(os.RemoveAll(name), make(name)); err != nil {
+					t.Fatal(err)
+				}
+				refused := func(what string, do func() error) {
+					t.Helper()
+					done := goErr(do)
+					select {
+					case err := <-done:
+						if err == nil || !strings.Contains(err.Error(), name+": it is a") {
+							t.Errorf("%s: %v, want it to say that %s is no file", what, err, name)
+						}
+					case <-time.After(10 * time.Second):
+						t.Errorf("%s hangs", what)
+					}
+				}
+				switch filepath.Base(name) {
+				case "other": // only a copy or a check of all files looks at it
+					refused("verify", func() error { r, err := Verify(o); return errors.Join(err, errors.New(strings.Join(r.Problems, "\n"))) })
+					refused("backup", func() error { return BackupStored(t.Context(), o.Dir+".copy", o, nil) })
+				case nameRepaired: // only a start needs it
+					refused("a start", func() error { _, err := Open(o); return err })
+				default:
+					refused("a start", func() error { _, err := Open(o); return err })
+					refused("stats", func() error { _, err := StatsOf(o); return err })
+				}
+			})
+		}
+	}
+}
+
+func goErr(do func() error) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	return done
+}
+
+// One database has one writer, also if two data directories have it by a link.
+func TestOneDatabaseInTwoDataDirectories(t *testing.T) {
+	top := t.TempDir()
+	first, second := Options{Dir: filepath.Join(top, "first")}, Options{Dir: filepath.Join(top, "second")}
+	e, err := Open(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, e, "a")
+	if err := os.Mkdir(second.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{nameFormat, nameMark} {
+		b, err := os.ReadFile(filepath.Join(first.Dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(second.Dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(filepath.Join(first.Dir, "db"), filepath.Join(second.Dir, "db")); err != nil {
+		t.Fatal(err)
+	}
+	other, err := Open(second)
+	if err == nil {
+		_ = other.Close()
+	}
+	if !errors.Is(err, ErrLocked) {
+		t.Errorf("the second start: %v, want %v", err, ErrLocked)
+	}
+	if _, err := Verify(second); !errors.Is(err, ErrLocked) {
+		t.Errorf("verify: %v, want %v", err, ErrLocked)
+	}
+	accept(t, e, "a")
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	if r, err := Verify(first); err != nil || !r.OK() {
+		t.Errorf("the store: %+v, %v", r, err)
+	}
+}
+
+// A link db that was there before the store stays: it leads to another disk.
+func TestTheDatabaseIsMadeBehindALink(t *testing.T) {
+	top := t.TempDir()
+	o := Options{Dir: filepath.Join(top, "data")}
+	db, far := filepath.Join(o.Dir, "db"), filepath.Join(top, "far")
+	if err := errors.Join(os.Mkdir(o.Dir, 0o700), os.Mkdir(far, 0o700), os.Symlink(far, db)); err != nil {
+		t.Fatal(err)
+	}
+	e, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, e, "a")
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	if there, err := os.ReadDir(far); err != nil || len(there) == 0 {
+		t.Errorf("%d files behind the link, %v", len(there), err)
 	}
 }

@@ -135,7 +135,7 @@ func logOfEdit(b []byte) uint32 {
 // newest manifest by which the store is whole: all files that the manifest names
 // exist with their sizes, and nothing is missing that MARK knows of.
 func RebuildMarker(o *Options) (made []string, err error) {
-	lock, err := Lock(o.FS, o.Dir)
+	lock, err := lockDir(o)
 	if err != nil {
 		return nil, err
 	}

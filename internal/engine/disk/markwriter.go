@@ -28,6 +28,7 @@ const (
 
 // MarkWriter holds a store for writing: it writes MARK and reserves numbers in it.
 type MarkWriter struct {
+	lock *dirLock // Fixed.
 	// Floor is the highest number that other starts have reserved. Fixed.
 	Floor Numbers
 	held  []heldFile // MARK, LOCK and db; none on a file system in memory. Fixed
@@ -46,20 +47,35 @@ type MarkWriter struct {
 	failing atomic.Bool             // the last write failed
 }
 
-// Hold makes the store, or judges it and brings it up to date, and takes it over: what
-// MARK says of an orderly close no longer holds, and a first block of numbers is
-// reserved. It returns before anything else in the directory is written. now is the
+// Hold locks the directory (ErrLocked), makes the store, or judges it and brings it up to
+// date, and takes it over: what MARK says of an orderly close no longer holds, and a first
+// block of numbers is reserved. It returns before anything else in the directory is written. now is the
 // clock of the store; current is asked from the first follow on.
 func Hold(o *Options, now time.Time, current func() *Database) (*MarkWriter, error) {
+	lock, err := lockDir(o)
+	if err != nil {
+		return nil, err
+	}
+	k, err := hold(o, lock, now, current)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return k, nil
+}
+
+func hold(o *Options, lock *dirLock, now time.Time, current func() *Database) (*MarkWriter, error) {
 	m, given, err := prepare(o)
 	if err != nil {
 		return nil, Explain(err, o)
+	}
+	if err := lock.lockDB(o, false); err != nil { // it may be new
+		return nil, err
 	}
 	file, err := openMarkFile(o.FS, o.Dir)
 	if err != nil {
 		return nil, err
 	}
-	k := &MarkWriter{Floor: m.Reserved.Raise(given), current: current, file: file, wake: make(chan struct{}, 1)}
+	k := &MarkWriter{lock: lock, Floor: m.Reserved.Raise(given), current: current, file: file, wake: make(chan struct{}, 1)}
 	k.Floor.Event = max(k.Floor.Event, uint64(now.UnixMicro()))
 	m.Reserved = plus(k.Floor, reserveBlock)
 	m.Reserved.Event += eventBlock
@@ -205,7 +221,7 @@ func (k *MarkWriter) Open(o *Options, onSeal func(error)) (*Database, error) {
 }
 
 // Close says that the store was closed in an orderly way where s stands, with nothing
-// in its logs, unless failed is set; then MARK stays as it is.
+// in its logs, unless failed is set; then MARK stays as it is. It gives the directory back.
 func (k *MarkWriter) Close(s Stand, failed error) (err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -215,5 +231,5 @@ func (k *MarkWriter) Close(s Stand, failed error) (err error) {
 		m.Orderly, m.Logs, m.manifest, m.at = true, nil, k.current().manifest(), time.Now().UnixNano()
 		err = k.file.write(m)
 	}
-	return errors.Join(err, k.file.f.Close())
+	return errors.Join(err, k.file.f.Close(), k.lock.Close())
 }

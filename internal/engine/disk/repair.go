@@ -36,7 +36,7 @@ const maxLostIDs = 1000
 // that is whole. After a kill at any moment it can be run again: MARK says that the
 // store is branched before the first file of the database changes.
 func Repair(o *Options, accept func(*Loss) error) (*Loss, error) {
-	lock, err := Lock(o.FS, o.Dir)
+	lock, err := lockDir(o)
 	if err != nil {
 		return nil, err
 	}
