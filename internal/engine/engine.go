@@ -25,7 +25,7 @@ type Engine struct {
 	started time.Time
 	follow  *follower // of a shared journal; nil if the database's log is the journal
 
-	observer gateway.Observer // fixed by Observe, before use
+	observer atomic.Pointer[gateway.Observer] // set by Observe
 
 	queue   *queue
 	view    atomic.Pointer[view]
@@ -53,9 +53,10 @@ type Engine struct {
 	toldTo    uint64              // position up to which the observer has the feed; the finisher's
 	lost      []*appliedRecord    // failed, outcome unknown; the finisher's while any is in flight, else the committer's
 
-	stop      chan struct{}  // closed by Close: ends the driver
-	wg        sync.WaitGroup // committer, writer, finisher, driver, the writer of MARK
-	closing   sync.WaitGroup // instances that were replaced, until they are closed
+	ctx       context.Context    // ends with Close
+	end       context.CancelFunc // ends ctx
+	wg        sync.WaitGroup     // committer, writer, finisher, driver, the writer of MARK
+	closing   sync.WaitGroup     // instances that were replaced, until they are closed
 	closeOnce sync.Once
 	backupMu  sync.Mutex // one backup at a time
 	sweepMu   sync.Mutex // one sweep at a time
@@ -79,7 +80,8 @@ func Open(o Options) (*Engine, error) {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	e := &Engine{opt: o, started: time.Now(), queue: newQueue(),
-		boot: randomBoot(), applied: make(chan *appliedRecord), written: make(chan *appliedRecord), stop: make(chan struct{})}
+		boot: randomBoot(), applied: make(chan *appliedRecord), written: make(chan *appliedRecord)}
+	e.ctx, e.end = context.WithCancel(context.Background())
 	if o.Journal != nil {
 		e.follow = newFollower(e, o.Journal)
 	}
@@ -87,8 +89,8 @@ func Open(o Options) (*Engine, error) {
 	if err := e.open(); err != nil {
 		return nil, err
 	}
-	e.wg.Add(3)
-	go func() { defer e.wg.Done(); e.mark.Run(e.stop, e.opt.Logger) }()
+	e.wg.Add(2)
+	e.wg.Go(func() { e.mark.Run(e.ctx.Done(), e.opt.Logger) })
 	go e.runWriter()
 	go e.runFinisher()
 	if e.follow == nil {
@@ -115,7 +117,11 @@ func (e *Engine) open() error {
 	e.mark = mark
 	err = e.openState()
 	if err == nil {
-		err = mark.Follow()
+		if err = mark.Follow(); err != nil {
+			e.inst.Seal(err)
+			e.view.Load().release()
+			_ = e.inst.DB.Close()
+		}
 	}
 	if err != nil {
 		return errors.Join(err, mark.Close(disk.Stand{}, err))
@@ -170,8 +176,18 @@ func randomBoot() uint64 {
 // Log names the sequence space of this store.
 func (e *Engine) Log() gateway.LogID { return e.log }
 
-// Observe sets the observer of changes; called once, before use.
-func (e *Engine) Observe(o gateway.Observer) { e.observer = o }
+// Observe sets the observer of changes; called once, before use. The driver may make
+// changes before.
+func (e *Engine) Observe(o gateway.Observer) { e.observer.Store(&o) }
+
+// tell passes changes to the observer, if there is one.
+func (e *Engine) tell(feed *state.Feed) {
+	if o := e.observer.Load(); o != nil {
+		feed.Tell(*o)
+	} else {
+		feed.Tell(nil)
+	}
+}
 
 // payWithin bounds how long Close waits for room for the ends of sessions; the next
 // start ends what is left.
@@ -185,7 +201,7 @@ func (e *Engine) Close() error {
 }
 
 func (e *Engine) close() error {
-	close(e.stop)
+	e.end()
 	if e.failure.Load() == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), payWithin)
 		e.payOwed(ctx)

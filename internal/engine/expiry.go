@@ -37,7 +37,7 @@ func (e *Engine) runDriver() {
 	trimmed := time.Now()
 	for {
 		select {
-		case <-e.stop:
+		case <-e.ctx.Done():
 			return
 		case <-tick.C:
 		}
@@ -65,7 +65,7 @@ func (e *Engine) runWatch() {
 	defer tick.Stop()
 	for {
 		select {
-		case <-e.stop:
+		case <-e.ctx.Done():
 			return
 		case <-tick.C:
 		}

@@ -954,3 +954,44 @@ func TestStartOnAFullDisk(t *testing.T) {
 		t.Errorf("the backup: %+v, %v", r, err)
 	}
 }
+
+// askedFS counts the questions after the room on the disk.
+type askedFS struct {
+	vfs.FS
+	asked atomic.Int64
+}
+
+func (f *askedFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	f.asked.Add(1)
+	return vfs.DiskUsage{AvailBytes: 1 << 40, TotalBytes: 1 << 40}, nil
+}
+
+func TestALookAtTheDiskAsksOnce(t *testing.T) {
+	fs := &askedFS{FS: vfs.NewMem()}
+	e := openTest(t, Options{FS: fs, Dir: "data", SweepEvery: -1, MaxDiskBytes: 1 << 30})
+	fs.asked.Store(0)
+	e.checkStuck()
+	e.checkDirectory()
+	e.checkDisk()
+	if n := fs.asked.Load(); n != 1 {
+		t.Errorf("one round asks the file system %d times, want once", n)
+	}
+}
+
+// The driver works before the gateway has set its observer. The race detector saw both.
+func TestObserverOfAStoreAtWork(t *testing.T) {
+	fs := vfs.NewMem()
+	o := Options{FS: fs, Dir: "data", SweepEvery: -1}
+	e := openTest(t, o)
+	for range 100 {
+		accept(t, e, "a")
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.SweepEvery, o.Now = time.Millisecond, func() time.Time { return time.Now().Add(2 * time.Hour) }
+	e = openTest(t, o)
+	time.Sleep(20 * time.Millisecond) // to wait for the driver in another way would order the two
+	e.Observe(newLedger())
+	eventually(t, "the messages to expire", func() bool { return e.Stats().Queued == 0 })
+}

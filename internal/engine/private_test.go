@@ -18,6 +18,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/longwire/longwire/internal/engine/disk"
 	"github.com/longwire/longwire/internal/private"
 )
 
@@ -270,5 +271,82 @@ func TestTheDatabaseIsMadeBehindALink(t *testing.T) {
 	}
 	if there, err := os.ReadDir(far); err != nil || len(there) == 0 {
 		t.Errorf("%d files behind the link, %v", len(there), err)
+	}
+}
+
+// A start that fails at any change or read gives everything back: a database that stays
+// open could write to the directory when another process has it.
+func TestAStartThatFailsKeepsNoFileOpen(t *testing.T) {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		t.Skip(err)
+	}
+	made := filepath.Join(t.TempDir(), "made")
+	e, err := Open(Options{Dir: made})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, e, "a")
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for at := int64(1); ; at++ {
+		dir := filepath.Join(t.TempDir(), "data")
+		if err := os.CopyFS(dir, os.DirFS(made)); err != nil {
+			t.Fatal(err)
+		}
+		fs := &faultFS{FS: disk.OwnersFS(), fault: fault{at: at, mode: "dies"}}
+		fs.armed.Store(true)
+		e, err := Open(Options{Dir: dir, FS: fs, SweepEvery: -1})
+		if err == nil {
+			_ = e.Close()
+		}
+		if fs.hits.Load() == 0 {
+			break
+		}
+		open, err := filepath.Glob("/proc/self/fd/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fd := range open {
+			if name, err := os.Readlink(fd); err == nil && strings.HasPrefix(name, dir) && filepath.Ext(name) != ".sst" { // the database leaves those open
+				t.Errorf("a failure of change %d (%+v): %s is open", at, fs.hit, name)
+			}
+		}
+	}
+}
+
+// The first start of a directory bounds uplinks by the disk, as each later one.
+func TestANewDirectoryHasABoundForUplinks(t *testing.T) {
+	o := Options{Dir: filepath.Join(t.TempDir(), "new", "data"), SweepEvery: -1}
+	e := openTest(t, Options{FS: disk.OwnersFS(), Dir: o.Dir, SweepEvery: -1})
+	first := e.opt.bounds().MaxUplinkBytes
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if again := e.opt.bounds().MaxUplinkBytes; first == 0 || first != again {
+		t.Errorf("uplinks are bounded by %d bytes at the first start, by %d at the next", first, again)
+	}
+}
+
+// A backup in the place that a link db leads to would be a part of the store.
+func TestABackupBehindTheLinkIsRefused(t *testing.T) {
+	top := t.TempDir()
+	o := Options{Dir: filepath.Join(top, "data"), SweepEvery: -1}
+	far := filepath.Join(top, "far")
+	if err := errors.Join(os.Mkdir(o.Dir, 0o700), os.Mkdir(far, 0o700), os.Symlink(far, filepath.Join(o.Dir, "db"))); err != nil {
+		t.Fatal(err)
+	}
+	e, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if err := e.Backup(t.Context(), filepath.Join(far, "backup"), nil); !errors.Is(err, ErrPlace) {
+		t.Errorf("a backup in the database: %v, want %v", err, ErrPlace)
 	}
 }

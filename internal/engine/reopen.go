@@ -37,11 +37,11 @@ func (e *Engine) reopen(cause error) error {
 func (e *Engine) tellRecovered() {
 	for _, f := range e.lost {
 		if f.pos <= e.intact {
-			f.Feed.Tell(e.observer)
+			e.tell(f.Feed)
 		}
 	}
 	e.lost = nil
-	if e.observer != nil {
-		e.observer.Changed([]gateway.Change{&gateway.Reopened{}})
+	if o := e.observer.Load(); o != nil {
+		(*o).Changed([]gateway.Change{&gateway.Reopened{}})
 	}
 }
