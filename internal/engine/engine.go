@@ -30,6 +30,7 @@ type Engine struct {
 	queue   *queue
 	view    atomic.Pointer[view]
 	failure atomic.Pointer[error] // why nothing can be written; nil = writes work
+	missing atomic.Pointer[error] // why no start would open the store
 	refusal atomic.Pointer[error] // why nothing is accepted although writes work
 	narrow  atomic.Pointer[error] // why no client is accepted that is not known
 	stats   counters
@@ -239,6 +240,9 @@ func (e *Engine) reading() (*view, error) {
 // Health returns nil when the store accepts messages, else why it does not.
 func (e *Engine) Health() error {
 	if p := e.failure.Load(); p != nil {
+		return unavailable(*p)
+	}
+	if p := e.missing.Load(); p != nil {
 		return unavailable(*p)
 	}
 	if p := e.refusal.Load(); p != nil {

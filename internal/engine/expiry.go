@@ -17,6 +17,8 @@ const (
 	// clients, forgetSlice how many it looks at in one sweep.
 	forgetEvery = 10 * time.Minute
 	forgetSlice = 2_000
+	// filesEvery is after how many rounds the watch looks for each file of the database.
+	filesEvery = 25
 	// trimEvery is the interval at which a shared journal is trimmed.
 	trimEvery = time.Minute
 )
@@ -63,7 +65,7 @@ func (e *Engine) runWatch() {
 	defer e.wg.Done()
 	tick := time.NewTicker(e.opt.SweepEvery)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-e.ctx.Done():
 			return
@@ -71,6 +73,9 @@ func (e *Engine) runWatch() {
 		}
 		e.checkStuck()
 		e.checkDirectory()
+		if n%filesEvery == 0 {
+			e.checkFiles()
+		}
 		e.checkDisk()
 	}
 }

@@ -12,12 +12,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/disk"
 	"github.com/longwire/longwire/internal/private"
 )
@@ -349,4 +351,66 @@ func TestABackupBehindTheLinkIsRefused(t *testing.T) {
 	if err := e.Backup(t.Context(), filepath.Join(far, "backup"), nil); !errors.Is(err, ErrPlace) {
 		t.Errorf("a backup in the database: %v, want %v", err, ErrPlace)
 	}
+}
+
+// A file without which no start opens the store is missed while the gateway runs: it
+// accepts nothing until the file is back.
+func TestAFileIsTakenAway(t *testing.T) {
+	for _, pattern := range []string{"*.sst", "MANIFEST-*", "marker.manifest.*", "marker.format-version.*"} {
+		t.Run(pattern, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			e := openTest(t, Options{FS: disk.OwnersFS(), Dir: dir, SweepEvery: time.Millisecond})
+			accept(t, e, "a")
+			if err := e.view.Load().inst.DB.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			files, err := filepath.Glob(filepath.Join(dir, "db", pattern))
+			if err != nil || len(files) == 0 {
+				t.Fatalf("files %v, %v", files, err)
+			}
+			file := files[len(files)-1]
+			if err := os.Rename(file, dir+".away"); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the store to miss it", func() bool { return e.Health() != nil })
+			if _, err := e.Accept(t.Context(), message("a")); gateway.CodeOf(err) != gateway.CodeUnavailable {
+				t.Errorf("a message is answered with %v", err)
+			}
+			if err := os.Rename(dir+".away", file); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the store to find it", func() bool { return e.Health() == nil })
+			accept(t, e, "a")
+		})
+	}
+}
+
+// Tables come and go all the time, and the look never takes that for a loss.
+func TestNoFileIsMissedUnderLoad(t *testing.T) {
+	e := openTest(t, Options{FS: disk.OwnersFS(), Dir: filepath.Join(t.TempDir(), "data"), SweepEvery: -1, MemTableBytes: 32 << 10})
+	stop, looks := make(chan struct{}), 0
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		for ; ; looks++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if e.checkFiles(); e.missing.Load() != nil {
+				t.Error(*e.missing.Load())
+				return
+			}
+		}
+	})
+	for range 300 {
+		m := message("a")
+		m.Payload = make([]byte, 8<<10)
+		if _, err := e.Accept(t.Context(), m); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	looking.Wait()
+	t.Logf("%d looks, %d flushes, %d merges", looks, e.inst.DB.Metrics().Flush.Count, e.inst.DB.Metrics().Compact.Count)
 }

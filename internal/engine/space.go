@@ -67,6 +67,27 @@ func (e *Engine) checkDirectory() {
 	})
 }
 
+// checkFiles refuses messages while a file is missing without which no start opens the
+// store. The files that are open can still be read.
+func (e *Engine) checkFiles() {
+	var lost []string
+	_ = e.read(func(v *view) error {
+		lost = v.inst.LostFiles()
+		return nil
+	})
+	if len(lost) == 0 {
+		if e.missing.Swap(nil) != nil {
+			e.opt.Logger.Info("all files of the store are there again")
+		}
+		return
+	}
+	err := fmt.Errorf("%d files of the store were removed under this process, the first is %s in %s: put them back, or restore a backup",
+		len(lost), lost[0], e.opt.FS.PathJoin(e.opt.Dir, "db"))
+	if e.missing.Swap(&err) == nil {
+		e.opt.Logger.Error("nothing is accepted", "error", err)
+	}
+}
+
 // mib formats bytes for a person.
 func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 

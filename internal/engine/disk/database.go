@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -176,6 +177,55 @@ func (i *Database) LostLogs() (paths []string) {
 		}
 	}
 	return paths
+}
+
+// LostFiles returns the tables, the manifest and the markers that were removed, and not by
+// this process. No start opens the store without them. It returns none on a file system in
+// memory.
+func (i *Database) LostFiles() (names []string) {
+	if vfs.Root(i.fs.FS) != vfs.Default || i.Err() != nil {
+		return nil
+	}
+	if names = i.missing(); len(names) > 0 {
+		// What is missing twice counted all the time between the two looks.
+		again := i.missing()
+		names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(again, n) })
+	}
+	return names
+}
+
+// missing returns the files that count and are not in the directory. One that began or
+// ceased to count during the look may be among them.
+func (i *Database) missing() (lost []string) {
+	want := []string{fmt.Sprintf("MANIFEST-%06d", i.manifest().number)}
+	levels, err := i.DB.SSTables()
+	if err != nil {
+		return nil
+	}
+	for _, tables := range levels {
+		for _, t := range tables {
+			want = append(want, fmt.Sprintf("%06d.sst", uint64(t.BackingSSTNum)))
+		}
+	}
+	names, err := i.fs.List(i.fs.dir)
+	if err != nil {
+		return nil
+	}
+	there := make(map[string]bool, len(names))
+	for _, n := range names {
+		there[n] = true
+	}
+	for _, n := range want {
+		if !there[n] {
+			lost = append(lost, n)
+		}
+	}
+	for _, prefix := range []string{markerManifest, markerFormat} {
+		if newestMarker(names, prefix) == "" {
+			lost = append(lost, prefix+"*")
+		}
+	}
+	return lost
 }
 
 // SaveLost brings the records of lost logs, which are also in memory, into tables. From
