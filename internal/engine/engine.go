@@ -111,7 +111,7 @@ func Open(o Options) (*Engine, error) {
 
 // open holds the directory and opens the state.
 func (e *Engine) open() error {
-	mark, err := disk.Hold(e.opt.disk(), e.opt.Now(), func() *disk.Database { return e.view.Load().inst.Database })
+	mark, err := disk.Hold(e.opt.disk(), e.opt.Now(), e.boot)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (e *Engine) open() error {
 // the view of it. It is the one way to a state: at start-up and after a
 // failure.
 func (e *Engine) openState() error {
-	db, err := e.mark.Open(e.opt.disk(), e.sealed)
+	db, err := e.mark.Open(e.sealed)
 	if err != nil {
 		return err
 	}

@@ -995,3 +995,26 @@ func TestObserverOfAStoreAtWork(t *testing.T) {
 	e.Observe(newLedger())
 	eventually(t, "the messages to expire", func() bool { return e.Stats().Queued == 0 })
 }
+
+// One sweep removes all uplinks that are past their time. It removed 512, so that a fleet
+// that sends more than 2,560 in a second filled the disk.
+func TestASweepRemovesAllOldUplinks(t *testing.T) {
+	e := openTest(t, Options{FS: vfs.NewMem(), Dir: "data", SweepEvery: -1})
+	now := time.Now()
+	var sent sync.WaitGroup
+	const count = 3 * maxRecordEvents
+	for range count {
+		sent.Go(func() {
+			if _, err := e.AppendUplink(t.Context(), gateway.Uplink{Client: "a", At: now, Payload: []byte("x")}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	sent.Wait()
+	if err := e.Expire(now.Add(e.opt.UplinkRetention + time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if page, err := e.Uplinks("", 0, count); err != nil || len(page.Items) > 0 {
+		t.Errorf("%d of %d uplinks are left, %v", len(page.Items), count, err)
+	}
+}

@@ -15,7 +15,7 @@ const retryEvery = 250 * time.Millisecond
 func (e *Engine) reopen(cause error) error {
 	e.failure.CompareAndSwap(nil, &cause)
 	e.finishing.Wait()
-	if err := e.mark.Lost(e.opt.disk()); err != nil {
+	if err := e.mark.Lost(); err != nil {
 		return err
 	}
 	if err := disk.Probe(e.opt.disk()); err != nil {

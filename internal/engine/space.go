@@ -38,7 +38,7 @@ func (e *Engine) checkDisk() {
 // checkDirectory seals the database if its directory was moved or removed: no start would
 // find later writes. The records of a log that was removed or cut go into tables.
 func (e *Engine) checkDirectory() {
-	lost := e.mark.Lost(e.opt.disk())
+	lost := e.mark.Lost()
 	var inst *instance
 	var logs []string
 	_ = e.read(func(v *view) error {

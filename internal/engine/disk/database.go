@@ -183,13 +183,16 @@ func (i *Database) LostLogs() (paths []string) {
 // this process. No start opens the store without them. It returns none on a file system in
 // memory.
 func (i *Database) LostFiles() (names []string) {
-	if vfs.Root(i.fs.FS) != vfs.Default || i.Err() != nil {
+	if vfs.Root(i.fs.FS) != vfs.Default {
 		return nil
 	}
 	if names = i.missing(); len(names) > 0 {
 		// What is missing twice counted all the time between the two looks.
 		again := i.missing()
 		names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(again, n) })
+	}
+	if i.Err() != nil {
+		return nil // new tables are in memory
 	}
 	return names
 }
