@@ -121,6 +121,10 @@ func (i *Database) listener(log *slog.Logger) *pebble.EventListener {
 			}
 		},
 		DataCorruption: func(c pebble.DataCorruptionInfo) {
+			if errors.Is(c.Details, os.ErrNotExist) && vfs.Root(i.fs.FS) == vfs.Default {
+				i.fs.absent.Store(true) // until LostFiles finds all files
+				return
+			}
 			err := fmt.Errorf("file %s is damaged: %w", c.Path, c.Details)
 			if i.NoteCorrupt(err) {
 				log.Error("damaged file", "file", c.Path, "error", c.Details)
@@ -194,6 +198,7 @@ func (i *Database) LostFiles() (names []string) {
 	if i.Err() != nil {
 		return nil // new tables are in memory
 	}
+	i.fs.absent.Store(len(names) > 0)
 	return names
 }
 
