@@ -41,8 +41,8 @@ type Options struct {
 	ForgetAfter time.Duration
 
 	// EventRetention is how long an event is kept; 0 is 7 days. MaxEventBytes bounds
-	// the rows of events; 0 is 2 GiB, or an eighth of MaxDiskBytes if that is less. The
-	// oldest events are removed first.
+	// the rows of events, and so does an eighth of MaxDiskBytes; 0 is 2 GiB. The oldest
+	// events are removed first.
 	EventRetention time.Duration
 	MaxEventBytes  int64
 
@@ -140,10 +140,9 @@ func (o Options) withDefaults() Options {
 	o.IdempotencyRetention = cmp.Or(o.IdempotencyRetention, day)
 	o.ForgetAfter = cmp.Or(o.ForgetAfter, 30*day)
 	o.EventRetention = cmp.Or(o.EventRetention, 7*day)
-	if o.MaxEventBytes == 0 {
-		if o.MaxEventBytes = 2 << 30; o.MaxDiskBytes > 0 {
-			o.MaxEventBytes = min(o.MaxEventBytes, max(1, o.MaxDiskBytes/8))
-		}
+	o.MaxEventBytes = cmp.Or(o.MaxEventBytes, int64(2<<30))
+	if o.MaxDiskBytes > 0 {
+		o.MaxEventBytes = min(o.MaxEventBytes, max(1, o.MaxDiskBytes/8))
 	}
 	o.MaxQueued = cmp.Or(o.MaxQueued, gateway.DefaultMaxQueued)
 	o.MaxQueuedBytes = cmp.Or(o.MaxQueuedBytes, int64(gateway.DefaultMaxQueuedBytes))
