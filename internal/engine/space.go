@@ -70,11 +70,7 @@ func (e *Engine) checkDirectory() {
 // checkFiles refuses messages while a file is missing without which no start opens the
 // store. The files that are open can still be read.
 func (e *Engine) checkFiles() {
-	var lost []string
-	_ = e.read(func(v *view) error {
-		lost = v.inst.LostFiles()
-		return nil
-	})
+	lost, _ := read(e, func(v *view) ([]string, error) { return v.inst.LostFiles(), nil })
 	if len(lost) == 0 {
 		if e.missing.Swap(nil) != nil {
 			e.opt.Logger.Info("all files of the store are there again")

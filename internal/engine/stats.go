@@ -69,11 +69,8 @@ func (e *Engine) Waiting() int { return int(e.queue.depth.Load()) }
 func (v *view) diskBytes() int64 { return int64(v.inst.DB.Metrics().DiskSpaceUsage()) }
 
 // diskBytes returns the size of the store on disk, 0 when it is closed.
-func (e *Engine) diskBytes() (n int64) {
-	_ = e.read(func(v *view) error {
-		n = v.diskBytes()
-		return nil
-	})
+func (e *Engine) diskBytes() int64 {
+	n, _ := read(e, func(v *view) (int64, error) { return v.diskBytes(), nil })
 	return n
 }
 

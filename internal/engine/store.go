@@ -95,8 +95,8 @@ func (e *Engine) place(ctx context.Context, ev record.Event, r *state.Result) (a
 		return true, r.Err
 	case <-ctx.Done():
 		return false, unavailable(ctx.Err())
-	case <-stuck:
-		return false, unavailable(e.stuck.reason())
+	case <-stuck.ended:
+		return false, unavailable(stuck.cause)
 	}
 }
 

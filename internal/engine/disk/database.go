@@ -159,12 +159,6 @@ func (i *Database) Err() error { return i.fs.Err() }
 // Seal gives the database up: nothing reaches the directory through it any more.
 func (i *Database) Seal(cause error) { i.fs.seal(cause) }
 
-// logs returns how far the logs are on stable storage.
-func (i *Database) logs() []logLength { return i.fs.logs.lengths() }
-
-// manifest returns how far the newest manifest is on stable storage.
-func (i *Database) manifest() logLength { return i.fs.logs.manifestLength() }
-
 // LostLogs returns the logs that were removed, got another name or were cut, and not by this
 // process. A start would not find the records in them. It returns none on a file system in
 // memory.
@@ -172,7 +166,7 @@ func (i *Database) LostLogs() (paths []string) {
 	if vfs.Root(i.fs.FS) != vfs.Default {
 		return nil
 	}
-	for _, l := range i.logs() {
+	for _, l := range i.fs.logs.lengths() {
 		path := i.logPath(l.number)
 		info, err := os.Stat(path)
 		lost := errors.Is(err, os.ErrNotExist) || err == nil && info.Size() < l.synced
@@ -205,7 +199,7 @@ func (i *Database) LostFiles() (names []string) {
 // missing returns the files that count and are not in the directory. One that began or
 // ceased to count during the look may be among them.
 func (i *Database) missing() (lost []string) {
-	want := []string{fmt.Sprintf("MANIFEST-%06d", i.manifest().number)}
+	want := []string{fmt.Sprintf("MANIFEST-%06d", i.fs.logs.manifestLength().number)}
 	levels, err := i.DB.SSTables()
 	if err != nil {
 		return nil

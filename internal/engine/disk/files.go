@@ -180,7 +180,3 @@ func Probe(o *Options) error {
 	}
 	return nil
 }
-
-func baseName(name string) string {
-	return name[strings.LastIndexAny(name, `/\`)+1:]
-}

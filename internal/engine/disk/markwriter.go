@@ -176,7 +176,7 @@ func (k *MarkWriter) Follow() error {
 	defer k.mu.Unlock()
 	m := k.file.last
 	m.Pos = max(m.Pos, k.durable.Load())
-	m.Logs, m.manifest = k.db.logs(), k.db.manifest()
+	m.Logs, m.manifest = k.db.fs.logs.lengths(), k.db.fs.logs.manifestLength()
 	asked := k.asked.Swap(nil)
 	if asked != nil && k.left(*asked) < reserveBlock/2 {
 		m.Reserved = m.Reserved.Raise(plus(*asked, reserveBlock))
@@ -220,7 +220,7 @@ func (k *MarkWriter) Close(s Stand, failed error) (err error) {
 	if failed == nil {
 		m := k.file.last
 		m.Pos, m.Reserved = s.Pos, s.Given.Raise(Numbers{Event: m.Reserved.Event})
-		m.Orderly, m.Logs, m.manifest, m.at = true, nil, k.db.manifest(), time.Now().UnixNano()
+		m.Orderly, m.Logs, m.manifest, m.at = true, nil, k.db.fs.logs.manifestLength(), time.Now().UnixNano()
 		err = k.file.write(m)
 	}
 	return errors.Join(err, k.file.f.Close(), k.lock.Close())

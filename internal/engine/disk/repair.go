@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -210,7 +211,7 @@ func quarantine(o *Options, name string) error {
 		return ignoreMissing(err)
 	}
 	for n := 1; ; n++ {
-		kept := o.FS.PathJoin(dir, fmt.Sprintf("%s.%d", baseName(name), n))
+		kept := o.FS.PathJoin(dir, fmt.Sprintf("%s.%d", filepath.Base(name), n))
 		b, err := readAll(o.FS, kept)
 		switch {
 		case err == nil && bytes.Equal(b, content):
