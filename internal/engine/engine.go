@@ -181,7 +181,7 @@ func (e *Engine) Log() gateway.LogID { return e.log }
 // changes before.
 func (e *Engine) Observe(o gateway.Observer) { e.observer.Store(&o) }
 
-// tell passes changes to the observer, if there is one.
+// tell passes changes to the observer. Without one it drops them.
 func (e *Engine) tell(feed *state.Feed) {
 	if o := e.observer.Load(); o != nil {
 		feed.Tell(*o)

@@ -17,8 +17,8 @@ const (
 	// clients, forgetSlice how many it looks at in one sweep.
 	forgetEvery = 10 * time.Minute
 	forgetSlice = 2_000
-	// stepTime is after how long a sweep goes on to the next kind of rows, so that messages
-	// expire while millions of old rows are removed.
+	// stepTime bounds how long a sweep removes rows of one kind, so that messages expire
+	// while millions of old rows are removed.
 	stepTime = time.Second
 	// filesEvery is after how many rounds the watch looks for each file of the database.
 	filesEvery = 25

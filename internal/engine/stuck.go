@@ -7,11 +7,11 @@ import "sync"
 // may be stored once there is room: the callers get an unknown outcome.
 type stuck struct {
 	mu   sync.Mutex
-	now  *wait // of those that wait now; nil until there is one
+	now  *wait // of the present callers, nil for none
 	told map[*reply]func(error)
 }
 
-// wait ends when ended is closed, for a cause that is set before.
+// wait ends when ended is closed. cause is set before.
 type wait struct {
 	ended chan struct{}
 	cause error

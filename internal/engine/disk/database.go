@@ -185,7 +185,7 @@ func (i *Database) LostFiles() (names []string) {
 		return nil
 	}
 	if names = i.missing(); len(names) > 0 {
-		// What is missing twice counted all the time between the two looks.
+		// A file that is missing twice counted in between, so it is lost.
 		again := i.missing()
 		names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(again, n) })
 	}

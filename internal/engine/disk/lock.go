@@ -14,8 +14,7 @@ import (
 var ErrLocked = errors.New("in use by another process")
 
 // dirLock keeps other processes out of a data directory and of the database in it. The
-// database has a lock of its own because db may be a link, which another data directory
-// can have too.
+// database has its own lock, because two data directories may have it by a link.
 type dirLock struct {
 	file io.Closer // LOCK
 	db   io.Closer // nil if there is no database yet
@@ -28,7 +27,7 @@ func lockDir(o *Options) (*dirLock, error) {
 		return nil, fmt.Errorf("data directory %s cannot be written: %w", o.Dir, err)
 	}
 	if err != nil {
-		return nil, lockedBy(o.Dir, err)
+		return nil, fmt.Errorf("data directory %s is %w (stop the other process, or give this one another directory): %w", o.Dir, ErrLocked, err)
 	}
 	l := &dirLock{file: file}
 	if err := l.lockDB(o, false); err != nil {
@@ -55,13 +54,9 @@ func (l *dirLock) lockDB(o *Options, shared bool) (err error) {
 	}
 	l.db, err = flockDir(o.dbDir(), shared)
 	if errors.Is(err, ErrLocked) {
-		return lockedBy(o.dbDir(), err)
+		return fmt.Errorf("database %s is %w (stop that process; another data directory may have the database by a link)", o.dbDir(), ErrLocked)
 	}
 	return nil // other errors show when the database is read
-}
-
-func lockedBy(dir string, err error) error {
-	return fmt.Errorf("data directory %s is %w (stop the other process, or give this one another directory): %w", dir, ErrLocked, err)
 }
 
 // Close gives the directory back.

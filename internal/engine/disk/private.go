@@ -34,7 +34,7 @@ func (p privateFS) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, err
 	return p.FS.OpenReadWrite(name, cat)
 }
 
-// Open refuses what is not a file, because a named pipe would hold the caller up for ever.
+// Open refuses anything but a file: the open of a named pipe would not return.
 func (p privateFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
 	if err := regular(name); err != nil {
 		return nil, err
