@@ -33,7 +33,7 @@ func openStore(cfg *config.Config, now func() time.Time, log *slog.Logger) (gate
 		StatusRetention: d.StatusRetention.Std(),
 		UplinkRetention: d.UplinkRetention.Std(),
 		EventRetention:  min(cfg.Events.Retain, d.StatusRetention, d.UplinkRetention).Std(),
-		MaxEventBytes:   eventBytes(cfg),
+		MaxEventBytes:   int64(cfg.Events.MaxBytes),
 		ForgetAfter:     cfg.Clients.ForgetAfter.Std(),
 		MaxClients:      int64(cfg.Clients.Max),
 		RejectTwins:     cfg.TCP.DuplicateID == config.RejectDuplicate,
@@ -46,13 +46,4 @@ func openStore(cfg *config.Config, now func() time.Time, log *slog.Logger) (gate
 		return nil, err // names the directory; do not wrap a nil *Engine in a Store
 	}
 	return store, nil
-}
-
-// eventBytes returns the share of the disk that events may take.
-func eventBytes(cfg *config.Config) int64 {
-	most := int64(cfg.Events.MaxBytes)
-	if disk := int64(cfg.Data.MaxDisk); disk > 0 {
-		most = min(most, max(1, disk/8))
-	}
-	return most
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
 	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/engine"
 	"github.com/longwire/longwire/internal/private"
 )
 
@@ -38,6 +39,16 @@ func listTokens(file string) (all []string, err error) {
 		all = append(all, "device token "+tokens[i].ID()+" of "+tokens[i].Client+tokens[i].Pattern)
 	}
 	return all, err
+}
+
+// checkCredentials reports the files of credentials in a directory that a gateway, or a
+// restore, could not read.
+func checkCredentials(dir string, r *engine.Report) {
+	for name, list := range listers {
+		if _, err := list(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.Problem("%v", err)
+		}
+	}
 }
 
 // restoreCredentials copies the files of a backup to their places. It replaces a

@@ -105,3 +105,24 @@ func TestCopiesAreNoStoreBeforeTheirCredentialsAreThere(t *testing.T) {
 		t.Errorf("the restored keys are %s, %v", b, err)
 	}
 }
+
+// A damaged file of credentials makes a backup that no restore takes. The commands that
+// verify a directory say so.
+func TestVerifyNamesDamagedCredentials(t *testing.T) {
+	for name, damaged := range map[string]string{"api-keys.json": `{"version":1,"keys":[{"id":"ke`, "device-tokens": "no token\n"} {
+		dir := madeStore(t)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(damaged), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		commands := []string{"verify"}
+		if name == "api-keys.json" { // the place of the other file is a setting
+			commands = append(commands, "backup "+filepath.Join(t.TempDir(), "copy"))
+		}
+		for _, args := range commands {
+			code, out, errs := inStore(t, dir, args)
+			if code == exitOK || !strings.Contains(out, name) {
+				t.Errorf("%s with a damaged %s = %d\n%s%s", args, name, code, out, errs)
+			}
+		}
+	}
+}

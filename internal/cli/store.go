@@ -62,7 +62,8 @@ func (e *environ) storeVerify() *cobra.Command {
 		Short: "Check every checksum and invariant of the store without changing it",
 		Long: `Read the whole store: each file to its end, each block and each row with its
 checksum. Check that the rows agree with each other: counters, indexes, exactly one
-state per delivery. The command changes nothing. Exits with 1 if anything is wrong.
+state per delivery. Check the API keys and device tokens that are beside it. The
+command changes nothing. Exits with 1 if anything is wrong.
 
 Stop the gateway first. To check the store of a running gateway, make a backup,
 which is verified.`,
@@ -83,6 +84,7 @@ func (e *environ) verify(ctx context.Context, dir string) error {
 	if err != nil {
 		return stopped(err)
 	}
+	checkCredentials(dir, r)
 	if err := e.showReport(dir, r); err != nil {
 		return err
 	}

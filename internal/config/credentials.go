@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,9 +25,12 @@ func (c *Config) Credentials() []Credential {
 	return all
 }
 
-// BackUpCredentials copies those that exist into a backup.
+// BackUpCredentials copies those that exist into a backup, which is verified later.
 func (c *Config) BackUpCredentials(backup string) error {
 	for _, one := range c.Credentials() {
+		if info, err := os.Stat(one.File); err == nil && !info.Mode().IsRegular() { // a named pipe would not open
+			return fmt.Errorf("%s is not a regular file", one.File)
+		}
 		b, err := os.ReadFile(one.File)
 		if err == nil {
 			err = private.Write(filepath.Join(backup, one.Copied), b)

@@ -22,12 +22,10 @@ var ErrPlace = errors.New("the backup and the data directory must lie apart")
 // store: an interrupted backup has them too, or is refused.
 func (e *Engine) Backup(ctx context.Context, dir string, beside func() error) error {
 	stopped := func() error {
-		select {
-		case <-e.stop:
+		if e.ctx.Err() != nil {
 			return errClosed
-		default:
-			return ctx.Err()
 		}
+		return ctx.Err()
 	}
 	e.backupMu.Lock()
 	defer e.backupMu.Unlock()
@@ -62,7 +60,7 @@ func BackupStored(ctx context.Context, dir string, o Options, beside func() erro
 
 // backUp makes dir and has fill make a store in it, or leaves nothing.
 func (o Options) backUp(dir string, fill func(copied *disk.Options) error) error {
-	if within(o.Dir, dir) {
+	if within(o.Dir, dir) || within(filepath.Join(o.Dir, "db"), dir) { // db may be a link
 		return fmt.Errorf("%s is in the data directory %s: %w", dir, o.Dir, ErrPlace)
 	}
 	if _, err := o.FS.Stat(dir); err == nil {

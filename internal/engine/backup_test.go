@@ -115,7 +115,7 @@ func TestCloseEndsABackup(t *testing.T) {
 	fs.onWrite = func(n int64) {
 		if n == 5 {
 			go func() { closed <- e.Close() }()
-			<-e.stop
+			<-e.ctx.Done()
 		}
 	}
 	err := e.Backup(t.Context(), "backup", nil)

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,17 +20,17 @@ type Engine struct {
 	// Fixed by Open.
 	opt     Options
 	log     gateway.LogID
-	writer  uint64    // of the data directory
-	boot    uint64    // random, drawn by Open
-	lock    io.Closer // of the directory
+	writer  uint64 // of the data directory
+	boot    uint64 // random, drawn by Open
 	started time.Time
 	follow  *follower // of a shared journal; nil if the database's log is the journal
 
-	observer gateway.Observer // fixed by Observe, before use
+	observer atomic.Pointer[gateway.Observer] // set by Observe
 
 	queue   *queue
 	view    atomic.Pointer[view]
 	failure atomic.Pointer[error] // why nothing can be written; nil = writes work
+	missing atomic.Pointer[error] // why no start would open the store
 	refusal atomic.Pointer[error] // why nothing is accepted although writes work
 	narrow  atomic.Pointer[error] // why no client is accepted that is not known
 	stats   counters
@@ -55,9 +54,10 @@ type Engine struct {
 	toldTo    uint64              // position up to which the observer has the feed; the finisher's
 	lost      []*appliedRecord    // failed, outcome unknown; the finisher's while any is in flight, else the committer's
 
-	stop      chan struct{}  // closed by Close: ends the driver
-	wg        sync.WaitGroup // committer, writer, finisher, driver, the writer of MARK
-	closing   sync.WaitGroup // instances that were replaced, until they are closed
+	ctx       context.Context    // ends with Close
+	end       context.CancelFunc // ends ctx
+	wg        sync.WaitGroup     // committer, writer, finisher, driver, the writer of MARK
+	closing   sync.WaitGroup     // instances that were replaced, until they are closed
 	closeOnce sync.Once
 	backupMu  sync.Mutex // one backup at a time
 	sweepMu   sync.Mutex // one sweep at a time
@@ -80,21 +80,18 @@ func Open(o Options) (*Engine, error) {
 	if err := disk.MakeDir(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	lock, err := disk.Lock(o.FS, o.Dir)
-	if err != nil {
-		return nil, err
-	}
-	e := &Engine{opt: o, lock: lock, started: time.Now(), queue: newQueue(),
-		boot: randomBoot(), applied: make(chan *appliedRecord), written: make(chan *appliedRecord), stop: make(chan struct{})}
+	e := &Engine{opt: o, started: time.Now(), queue: newQueue(),
+		boot: randomBoot(), applied: make(chan *appliedRecord), written: make(chan *appliedRecord)}
+	e.ctx, e.end = context.WithCancel(context.Background())
 	if o.Journal != nil {
 		e.follow = newFollower(e, o.Journal)
 	}
 	e.reclaimer.removed.Store(true) // perhaps, by an earlier process
 	if err := e.open(); err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, err
 	}
-	e.wg.Add(3)
-	go func() { defer e.wg.Done(); e.mark.Run(e.stop, e.opt.Logger) }()
+	e.wg.Add(2)
+	e.wg.Go(func() { e.mark.Run(e.ctx.Done(), e.opt.Logger) })
 	go e.runWriter()
 	go e.runFinisher()
 	if e.follow == nil {
@@ -112,16 +109,20 @@ func Open(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// open does the part of Open that needs the lock.
+// open holds the directory and opens the state.
 func (e *Engine) open() error {
-	mark, err := disk.Hold(e.opt.disk(), e.opt.Now(), func() *disk.Database { return e.view.Load().inst.Database })
+	mark, err := disk.Hold(e.opt.disk(), e.opt.Now(), e.boot)
 	if err != nil {
 		return err
 	}
 	e.mark = mark
 	err = e.openState()
 	if err == nil {
-		err = mark.Follow()
+		if err = mark.Follow(); err != nil {
+			e.inst.Seal(err)
+			e.view.Load().release()
+			_ = e.inst.DB.Close()
+		}
 	}
 	if err != nil {
 		return errors.Join(err, mark.Close(disk.Stand{}, err))
@@ -134,7 +135,7 @@ func (e *Engine) open() error {
 // the view of it. It is the one way to a state: at start-up and after a
 // failure.
 func (e *Engine) openState() error {
-	db, err := e.mark.Open(e.opt.disk(), e.sealed)
+	db, err := e.mark.Open(e.sealed)
 	if err != nil {
 		return err
 	}
@@ -176,8 +177,18 @@ func randomBoot() uint64 {
 // Log names the sequence space of this store.
 func (e *Engine) Log() gateway.LogID { return e.log }
 
-// Observe sets the observer of changes; called once, before use.
-func (e *Engine) Observe(o gateway.Observer) { e.observer = o }
+// Observe sets the observer of changes; called once, before use. The driver may make
+// changes before.
+func (e *Engine) Observe(o gateway.Observer) { e.observer.Store(&o) }
+
+// tell passes changes to the observer. Without one it drops them.
+func (e *Engine) tell(feed *state.Feed) {
+	if o := e.observer.Load(); o != nil {
+		feed.Tell(*o)
+	} else {
+		feed.Tell(nil)
+	}
+}
 
 // payWithin bounds how long Close waits for room for the ends of sessions; the next
 // start ends what is left.
@@ -191,7 +202,7 @@ func (e *Engine) Close() error {
 }
 
 func (e *Engine) close() error {
-	close(e.stop)
+	e.end()
 	if e.failure.Load() == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), payWithin)
 		e.payOwed(ctx)
@@ -210,7 +221,7 @@ func (e *Engine) close() error {
 	e.inst.views.Wait()
 	err := errors.Join(sealed, e.inst.Err(), e.inst.DB.Close())
 	e.closing.Wait()
-	return errors.Join(err, e.mark.Close(standOf(&e.machine.State), err), e.lock.Close())
+	return errors.Join(err, e.mark.Close(standOf(&e.machine.State), err))
 }
 
 // reading returns the state to read; the caller releases it.
@@ -229,6 +240,9 @@ func (e *Engine) reading() (*view, error) {
 // Health returns nil when the store accepts messages, else why it does not.
 func (e *Engine) Health() error {
 	if p := e.failure.Load(); p != nil {
+		return unavailable(*p)
+	}
+	if p := e.missing.Load(); p != nil {
 		return unavailable(*p)
 	}
 	if p := e.refusal.Load(); p != nil {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -12,21 +13,27 @@ import (
 
 // recoverState reads the state. A local one becomes this process's: its boot is opened.
 func (e *Engine) recoverState(inst *instance) (*state.Machine, error) {
-	var err error
-	if e.log, e.writer, err = inst.OpenLog(rowsOfState{}); err != nil {
+	log, writer, err := inst.OpenLog(rowsOfState{})
+	if err != nil {
 		return nil, err
 	}
+	if e.follow != nil {
+		log = gateway.LogID(e.follow.log.Name())
+	}
+	if e.log == "" { // later it is read by any goroutine
+		e.log, e.writer = log, writer
+	}
+	if e.log != log || e.writer != writer {
+		return nil, fmt.Errorf("the database has the log %s, this process writes %s: start again", log, e.log)
+	}
 	m, err := e.newMachine(inst.DB)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case e.follow == nil:
+	}
+	if e.follow == nil {
 		err = e.enter(inst, m)
-	default:
-		e.log = gateway.LogID(e.follow.log.Name())
-		if err = e.follow.checkJournal(inst, m.State.Pos); err == nil {
-			err = inst.DB.Flush() // MARK says that all of it is on stable storage
-		}
+	} else if err = e.follow.checkJournal(inst, m.State.Pos); err == nil {
+		err = inst.DB.Flush() // MARK says that all of it is on stable storage
 	}
 	if err != nil {
 		return nil, err

@@ -17,6 +17,11 @@ const (
 	// clients, forgetSlice how many it looks at in one sweep.
 	forgetEvery = 10 * time.Minute
 	forgetSlice = 2_000
+	// stepTime bounds how long a sweep removes rows of one kind, so that messages expire
+	// while millions of old rows are removed.
+	stepTime = time.Second
+	// filesEvery is after how many rounds the watch looks for each file of the database.
+	filesEvery = 25
 	// trimEvery is the interval at which a shared journal is trimmed.
 	trimEvery = time.Minute
 )
@@ -37,7 +42,7 @@ func (e *Engine) runDriver() {
 	trimmed := time.Now()
 	for {
 		select {
-		case <-e.stop:
+		case <-e.ctx.Done():
 			return
 		case <-tick.C:
 		}
@@ -63,14 +68,17 @@ func (e *Engine) runWatch() {
 	defer e.wg.Done()
 	tick := time.NewTicker(e.opt.SweepEvery)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
-		case <-e.stop:
+		case <-e.ctx.Done():
 			return
 		case <-tick.C:
 		}
 		e.checkStuck()
 		e.checkDirectory()
+		if n%filesEvery == 0 {
+			e.checkFiles()
+		}
 		e.checkDisk()
 	}
 }
@@ -100,25 +108,34 @@ func (e *Engine) sweep(now time.Time, all bool) error {
 	e.sweepMu.Lock()
 	defer e.sweepMu.Unlock()
 	o := &e.opt
-	for _, step := range []func(v *view) ([]record.Event, error){
-		func(v *view) ([]record.Event, error) { return v.DueMessages(now, sweepBatch) },
-		func(v *view) ([]record.Event, error) { return v.OldMessages(now.Add(-o.StatusRetention), sweepBatch) },
-		func(v *view) ([]record.Event, error) { return v.OldKeys(now.Add(-o.IdempotencyRetention), sweepBatch) },
-		func(v *view) ([]record.Event, error) { return e.oldUplinks(v, now) },
-		func(v *view) ([]record.Event, error) { return e.oldEvents(v, now) },
-		func(v *view) ([]record.Event, error) {
+	for _, step := range []struct {
+		find func(v *view) ([]record.Event, error)
+		full int // with as many events there may be more to find
+	}{
+		{func(v *view) ([]record.Event, error) { return v.DueMessages(now, sweepBatch) }, sweepBatch},
+		{func(v *view) ([]record.Event, error) { return v.OldMessages(now.Add(-o.StatusRetention), sweepBatch) }, sweepBatch},
+		{func(v *view) ([]record.Event, error) { return v.OldKeys(now.Add(-o.IdempotencyRetention), sweepBatch) }, sweepBatch},
+		{func(v *view) (old []record.Event, err error) { // one event removes many
+			old, e.sweeper.uplink, err = v.OldUplinks(e.sweeper.uplink, now, now.Add(-o.UplinkRetention), maxRecordEvents)
+			return old, err
+		}, 1},
+		{func(v *view) (old []record.Event, err error) {
+			old, e.sweeper.event, err = v.OldEvents(e.sweeper.event, now, sweepBatch)
+			return old, err
+		}, sweepBatch},
+		{func(v *view) ([]record.Event, error) {
 			return v.OldOrdinals(now.Add(-gateway.MaxTTL-o.StatusRetention), sweepBatch)
-		},
+		}, sweepBatch},
 	} {
-		for {
-			n, err := e.drive(step)
+		for begun := time.Now(); ; {
+			n, err := e.drive(step.find)
 			if err != nil {
 				return err
 			}
 			if n > 0 { // expired messages are removed later, but that is no matter
 				e.reclaimer.removed.Store(true)
 			}
-			if n < sweepBatch {
+			if n < step.full || !all && time.Since(begun) > stepTime {
 				break
 			}
 		}
@@ -155,16 +172,6 @@ func (e *Engine) drive(find func(v *view) ([]record.Event, error)) (int, error) 
 		r.free()
 	}
 	return len(events), err
-}
-
-func (e *Engine) oldUplinks(v *view, now time.Time) (events []record.Event, err error) {
-	events, e.sweeper.uplink, err = v.OldUplinks(e.sweeper.uplink, now, now.Add(-e.opt.UplinkRetention), maxRecordEvents)
-	return events, err
-}
-
-func (e *Engine) oldEvents(v *view, now time.Time) (events []record.Event, err error) {
-	events, e.sweeper.event, err = v.OldEvents(e.sweeper.event, now, sweepBatch)
-	return events, err
 }
 
 // unseenClients finds clients to forget in the next part of the walk.

@@ -74,11 +74,7 @@ func (f *follower) start() error {
 	case <-time.After(e.opt.JournalWait):
 		return fmt.Errorf("the journal has not taken this process as a writer within %v", e.opt.JournalWait)
 	}
-	var bounds record.Bounds
-	err := e.read(func(v *view) (err error) {
-		bounds, err = state.ReadBounds(v.Rows)
-		return err
-	})
+	bounds, err := read(e, func(v *view) (record.Bounds, error) { return state.ReadBounds(v.Rows) })
 	if want := e.opt.bounds(); err == nil && bounds != want {
 		_, err = e.do(f.ctx, &record.Bounded{Bounds: want})
 	}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
@@ -440,4 +441,22 @@ func (s stored) damaged(t *testing.T, what, name string, changed *string) bool {
 		t.Errorf("%s: opened, but Verify says %v, %+v", what, verifyErr, r)
 	}
 	return false
+}
+
+// A process that cannot open its database again keeps the log's name, which devices and
+// callers read all the time. The name became empty.
+func TestTheLogKeepsItsName(t *testing.T) {
+	e := openTest(t, powerOptions(vfs.NewMem()))
+	inst, log := e.view.Load().inst, e.Log()
+	if err := inst.DB.Set([]byte("!log"), []byte("damaged"), pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	inst.Seal(errFault)
+	eventually(t, "the database to fail to open", func() bool {
+		p := e.failure.Load()
+		return p != nil && !errors.Is(*p, errFault)
+	})
+	if got := e.Log(); got != log {
+		t.Errorf("the log has the name %q, it had %q", got, log)
+	}
 }

@@ -821,19 +821,22 @@ func TestTheLockIsRemoved(t *testing.T) {
 	if err := os.Symlink(dir, other.Dir); err != nil {
 		t.Skip(err)
 	}
-	second := openTest(t, other)
-	accept(t, second, "a")
+	if second, err := Open(other); err == nil { // on a system without locks for directories
+		accept(t, second, "a")
+		if err := second.Close(); err != nil {
+			t.Error(err)
+		}
+	} else if !errors.Is(err, ErrLocked) {
+		t.Error(err)
+	}
 	if _, err := first.Accept(context.Background(), message("a")); gateway.CodeOf(err) != gateway.CodeUnavailable {
 		t.Errorf("a message to the first process is answered with %v", err)
 	}
 	_ = first.Close()
-	accept(t, second, "a")
-	if err := second.Close(); err != nil {
-		t.Fatal(err)
-	}
 	third := openTest(t, o)
-	if got := third.Stats().Messages; got != 3 {
-		t.Errorf("%d messages are stored, want the 3 that were accepted", got)
+	accept(t, third, "a")
+	if got := third.Stats().Messages; got < 2 {
+		t.Errorf("%d messages are stored, want all that were accepted", got)
 	}
 	verifyView(t, third)
 }
@@ -949,5 +952,69 @@ func TestStartOnAFullDisk(t *testing.T) {
 	}
 	if r, err := Verify(Options{FS: fs.FS, Dir: "elsewhere"}); err != nil || !r.OK() {
 		t.Errorf("the backup: %+v, %v", r, err)
+	}
+}
+
+// askedFS counts the questions after the room on the disk.
+type askedFS struct {
+	vfs.FS
+	asked atomic.Int64
+}
+
+func (f *askedFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	f.asked.Add(1)
+	return vfs.DiskUsage{AvailBytes: 1 << 40, TotalBytes: 1 << 40}, nil
+}
+
+func TestALookAtTheDiskAsksOnce(t *testing.T) {
+	fs := &askedFS{FS: vfs.NewMem()}
+	e := openTest(t, Options{FS: fs, Dir: "data", SweepEvery: -1, MaxDiskBytes: 1 << 30})
+	fs.asked.Store(0)
+	e.checkStuck()
+	e.checkDirectory()
+	e.checkDisk()
+	if n := fs.asked.Load(); n != 1 {
+		t.Errorf("one round asks the file system %d times, want once", n)
+	}
+}
+
+// The driver works before the gateway has set its observer. The race detector saw both.
+func TestObserverOfAStoreAtWork(t *testing.T) {
+	fs := vfs.NewMem()
+	o := Options{FS: fs, Dir: "data", SweepEvery: -1}
+	e := openTest(t, o)
+	for range 100 {
+		accept(t, e, "a")
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.SweepEvery, o.Now = time.Millisecond, func() time.Time { return time.Now().Add(2 * time.Hour) }
+	e = openTest(t, o)
+	time.Sleep(20 * time.Millisecond) // to wait for the driver in another way would order the two
+	e.Observe(newLedger())
+	eventually(t, "the messages to expire", func() bool { return e.Stats().Queued == 0 })
+}
+
+// One sweep removes all uplinks that are past their time. It removed 512, so that a fleet
+// that sends more than 2,560 in a second filled the disk.
+func TestASweepRemovesAllOldUplinks(t *testing.T) {
+	e := openTest(t, Options{FS: vfs.NewMem(), Dir: "data", SweepEvery: -1})
+	now := time.Now()
+	var sent sync.WaitGroup
+	const count = 3 * maxRecordEvents
+	for range count {
+		sent.Go(func() {
+			if _, err := e.AppendUplink(t.Context(), gateway.Uplink{Client: "a", At: now, Payload: []byte("x")}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	sent.Wait()
+	if err := e.Expire(now.Add(e.opt.UplinkRetention + time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if page, err := e.Uplinks("", 0, count); err != nil || len(page.Items) > 0 {
+		t.Errorf("%d of %d uplinks are left, %v", len(page.Items), count, err)
 	}
 }

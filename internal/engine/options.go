@@ -2,7 +2,9 @@ package engine
 
 import (
 	"cmp"
+	"errors"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -39,8 +41,8 @@ type Options struct {
 	ForgetAfter time.Duration
 
 	// EventRetention is how long an event is kept; 0 is 7 days. MaxEventBytes bounds
-	// the rows of events; 0 is 2 GiB, or an eighth of MaxDiskBytes if that is less. The
-	// oldest events are removed first.
+	// the rows of events, and so does an eighth of MaxDiskBytes; 0 is 2 GiB. The oldest
+	// events are removed first.
 	EventRetention time.Duration
 	MaxEventBytes  int64
 
@@ -127,7 +129,7 @@ func (o *Options) bounds() record.Bounds {
 
 // disk returns the options of package disk.
 func (o *Options) disk() *disk.Options {
-	return &disk.Options{Dir: o.Dir, FS: o.FS, Logger: o.Logger, CacheBytes: o.CacheBytes, MemTableBytes: o.memTableBytes(),
+	return &disk.Options{Dir: o.Dir, FS: o.FS, Logger: o.Logger, CacheBytes: o.CacheBytes, MemTableBytes: o.MemTableBytes,
 		Follows: o.Journal != nil, Rows: rowsOfState{}}
 }
 
@@ -138,10 +140,9 @@ func (o Options) withDefaults() Options {
 	o.IdempotencyRetention = cmp.Or(o.IdempotencyRetention, day)
 	o.ForgetAfter = cmp.Or(o.ForgetAfter, 30*day)
 	o.EventRetention = cmp.Or(o.EventRetention, 7*day)
-	if o.MaxEventBytes == 0 {
-		if o.MaxEventBytes = 2 << 30; o.MaxDiskBytes > 0 {
-			o.MaxEventBytes = min(o.MaxEventBytes, max(1, o.MaxDiskBytes/8))
-		}
+	o.MaxEventBytes = cmp.Or(o.MaxEventBytes, int64(2<<30))
+	if o.MaxDiskBytes > 0 {
+		o.MaxEventBytes = min(o.MaxEventBytes, max(1, o.MaxDiskBytes/8))
 	}
 	o.MaxQueued = cmp.Or(o.MaxQueued, gateway.DefaultMaxQueued)
 	o.MaxQueuedBytes = cmp.Or(o.MaxQueuedBytes, int64(gateway.DefaultMaxQueuedBytes))
@@ -155,6 +156,7 @@ func (o Options) withDefaults() Options {
 	if o.MaxUplinkBytes == 0 {
 		o.MaxUplinkBytes = o.diskSize() / 4
 	}
+	o.MemTableBytes = o.memTableBytes()
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -181,11 +183,26 @@ func (o *Options) memTableBytes() int {
 // unknown.
 func (o *Options) diskSize() int64 {
 	size := o.MaxDiskBytes
-	if usage, err := o.FS.GetDiskUsage(o.Dir); err == nil && usage.TotalBytes > 0 {
-		total := int64(min(usage.TotalBytes, 1<<60))
-		if size == 0 || total < size {
-			size = total
-		}
+	if total := o.diskUsage().total; total > 0 && (size == 0 || total < size) {
+		size = total
 	}
 	return size
+}
+
+// usage is how much room a file system has, in bytes; total 0 = unknown.
+type usage struct{ free, total int64 }
+
+// diskUsage returns that of the data directory's file system. A directory that is not made
+// yet will be on that of its parent.
+func (o *Options) diskUsage() usage {
+	for dir := o.Dir; ; dir = o.FS.PathDir(dir) {
+		u, err := o.FS.GetDiskUsage(dir)
+		if err == nil {
+			const most = 1 << 60
+			return usage{free: int64(min(u.AvailBytes, most)), total: int64(min(u.TotalBytes, most))}
+		}
+		if !errors.Is(err, os.ErrNotExist) || dir == o.FS.PathDir(dir) {
+			return usage{}
+		}
+	}
 }

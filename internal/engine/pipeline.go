@@ -57,7 +57,8 @@ func (f *appliedRecord) collect() (err error) {
 
 // send puts a record that is applied on its way to the disk.
 func (e *Engine) send(f *appliedRecord) {
-	e.stats.record(len(f.ops))
+	e.stats.records.Add(1)
+	e.stats.events.Add(uint64(len(f.ops)))
 	if e.unsynced.Load() == 0 {
 		e.progress.Store(int64(time.Since(e.started)))
 	}
@@ -129,10 +130,10 @@ func (e *Engine) finish(f *appliedRecord) {
 	if e.syncs() {
 		e.mark.Synced(f.pos)
 	}
-	e.stats.synced(time.Since(f.begun))
+	e.stats.sync.add(time.Since(f.begun))
 	f.inst.shared.Publish(f.Waiting, func() { e.view.Swap(f.view).release() })
 	if e.follow == nil || f.pos > e.toldTo {
-		f.Feed.Tell(e.observer)
+		e.tell(f.Feed)
 		e.toldTo = f.pos
 	} else { // a state without sync has lost its end, and applies it again
 		f.Feed.Tell(nil)

@@ -170,10 +170,7 @@ func (q *queue) addLocked(o op) error {
 		q.urgent++
 	}
 	if len(q.ops) == 1 || o.urgent && q.urgent == 1 || len(q.ops) == maxRecordAcks || q.bytes >= maxRecordBytes {
-		select {
-		case q.wake <- struct{}{}:
-		default:
-		}
+		q.signal()
 	}
 	return nil
 }
@@ -258,10 +255,7 @@ func (q *queue) cut(buf []op, f fill) (c cutting, wait time.Duration) {
 	q.ops, q.bytes = q.ops[:rest], q.bytes-size
 	q.depth.Store(int64(rest))
 	q.oldest = time.Now()
-	if q.room != nil {
-		close(q.room)
-		q.room = nil
-	}
+	q.letInLocked()
 	return c, 0
 }
 
@@ -270,10 +264,7 @@ func (q *queue) nudge() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.nudged = true
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	q.signal()
 }
 
 // close refuses further ops; those in the queue can still be taken.
@@ -281,12 +272,22 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	if q.room != nil {
-		close(q.room)
-		q.room = nil
-	}
+	q.letInLocked()
+	q.signal()
+}
+
+// signal lets take look again.
+func (q *queue) signal() {
 	select {
 	case q.wake <- struct{}{}:
 	default:
+	}
+}
+
+// letInLocked lets the pushers that wait for room look again.
+func (q *queue) letInLocked() {
+	if q.room != nil {
+		close(q.room)
+		q.room = nil
 	}
 }

@@ -134,12 +134,7 @@ func (e *Engine) Transmission(client gateway.ClientID, seq gateway.Seq) (p gatew
 
 // mask returns the clients of the audience that a.Among names and a.Only wants.
 func (e *Engine) mask(a *gateway.Acceptance) (record.Bitmap, error) {
-	v, err := e.reading()
-	if err != nil {
-		return nil, err
-	}
-	defer v.release()
-	return v.Mask(a)
+	return read(e, func(v *view) (record.Bitmap, error) { return v.Mask(a) })
 }
 
 // read returns the answer of fn about the current view; see Engine.read.

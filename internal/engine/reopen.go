@@ -15,7 +15,7 @@ const retryEvery = 250 * time.Millisecond
 func (e *Engine) reopen(cause error) error {
 	e.failure.CompareAndSwap(nil, &cause)
 	e.finishing.Wait()
-	if err := e.mark.Lost(e.opt.disk()); err != nil {
+	if err := e.mark.Lost(); err != nil {
 		return err
 	}
 	if err := disk.Probe(e.opt.disk()); err != nil {
@@ -37,11 +37,11 @@ func (e *Engine) reopen(cause error) error {
 func (e *Engine) tellRecovered() {
 	for _, f := range e.lost {
 		if f.pos <= e.intact {
-			f.Feed.Tell(e.observer)
+			e.tell(f.Feed)
 		}
 	}
 	e.lost = nil
-	if e.observer != nil {
-		e.observer.Changed([]gateway.Change{&gateway.Reopened{}})
+	if o := e.observer.Load(); o != nil {
+		(*o).Changed([]gateway.Change{&gateway.Reopened{}})
 	}
 }

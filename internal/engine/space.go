@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,27 +13,32 @@ import (
 // checkDisk refuses messages before the disk is really full, so that acks can
 // still be written.
 func (e *Engine) checkDisk() {
-	if narrow := e.diskTrouble(true); narrow == nil {
+	disk, used := e.opt.diskUsage(), int64(0)
+	if e.opt.MaxDiskBytes > 0 {
+		used = e.diskBytes()
+	}
+	narrow := e.opt.diskTrouble(disk, used, true)
+	if narrow == nil {
 		e.narrow.Store(nil)
 	} else {
 		e.narrow.Store(&narrow)
-		if errors.Is(narrow, errBudget) {
-			defer e.reclaim()
-		}
 	}
-	if err := e.diskTrouble(false); err == nil {
+	if err := e.opt.diskTrouble(disk, used, false); err == nil {
 		if e.refusal.Swap(nil) != nil {
 			e.opt.Logger.Info("there is room on the disk again")
 		}
 	} else if e.refusal.Swap(&err) == nil {
 		e.opt.Logger.Error("nothing is accepted", "error", err)
 	}
+	if errors.Is(narrow, errBudget) {
+		e.reclaim()
+	}
 }
 
 // checkDirectory seals the database if its directory was moved or removed: no start would
 // find later writes. The records of a log that was removed or cut go into tables.
 func (e *Engine) checkDirectory() {
-	lost := e.mark.Lost(e.opt.disk())
+	lost := e.mark.Lost()
 	var inst *instance
 	var logs []string
 	_ = e.read(func(v *view) error {
@@ -63,6 +67,23 @@ func (e *Engine) checkDirectory() {
 	})
 }
 
+// checkFiles refuses messages while a file is missing without which no start opens the
+// store. The files that are open can still be read.
+func (e *Engine) checkFiles() {
+	lost, _ := read(e, func(v *view) ([]string, error) { return v.inst.LostFiles(), nil })
+	if len(lost) == 0 {
+		if e.missing.Swap(nil) != nil {
+			e.opt.Logger.Info("all files of the store are there again")
+		}
+		return
+	}
+	err := fmt.Errorf("%d files of the store were removed under this process, the first is %s in %s: put them back, or restore a backup",
+		len(lost), lost[0], e.opt.FS.PathJoin(e.opt.Dir, "db"))
+	if e.missing.Swap(&err) == nil {
+		e.opt.Logger.Error("nothing is accepted", "error", err)
+	}
+}
+
 // mib formats bytes for a person.
 func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
@@ -72,30 +93,19 @@ var errBudget = errors.New("disk budget is used up")
 // diskTrouble returns why there is no room for a message or, with stranger set, for a client
 // that is not known. The latter needs more room, so that devices that register without end
 // leave some for messages.
-func (e *Engine) diskTrouble(stranger bool) error {
-	whose := ""
+func (o *Options) diskTrouble(disk usage, used int64, stranger bool) error {
+	whose, low, most := "", o.MinFreeBytes, o.MaxDiskBytes
+	if low == 0 {
+		low = min(64<<20, disk.total/10)
+	}
 	if stranger {
-		whose = " for clients that are not known"
+		whose, low, most = " for clients that are not known", 2*low, most/10*9
 	}
-	if usage, err := e.opt.FS.GetDiskUsage(e.opt.Dir); err == nil && e.opt.MinFreeBytes >= 0 {
-		low := e.opt.MinFreeBytes
-		if low == 0 {
-			low = min(64<<20, int64(usage.TotalBytes/10))
-		}
-		if stranger {
-			low *= 2
-		}
-		if int64(usage.AvailBytes) < low {
-			return fmt.Errorf("disk has %s free, the minimum%s is %s", mib(int64(usage.AvailBytes)), whose, mib(low))
-		}
-	}
-	if most := e.opt.MaxDiskBytes; most > 0 {
-		if stranger {
-			most = most / 10 * 9
-		}
-		if used := e.diskBytes(); used > most {
-			return fmt.Errorf("%w: store has %s on disk, the budget%s is %s", errBudget, mib(used), whose, mib(most))
-		}
+	switch {
+	case disk.total > 0 && disk.free < low:
+		return fmt.Errorf("disk has %s free, the minimum%s is %s", mib(disk.free), whose, mib(low))
+	case o.MaxDiskBytes > 0 && used > most:
+		return fmt.Errorf("%w: store has %s on disk, the budget%s is %s", errBudget, mib(used), whose, mib(most))
 	}
 	return nil
 }
@@ -142,26 +152,10 @@ func (e *Engine) reclaim() {
 		defer r.busy.Store(false)
 		begun := time.Now()
 		r.removed.Store(false)
-		if err := e.read(e.compact); err != nil && !errors.Is(err, context.Canceled) {
+		err := e.read(func(v *view) error { return v.inst.DB.Compact(e.ctx, []byte{0}, []byte{0xff}, false) })
+		if err != nil && !errors.Is(err, context.Canceled) {
 			e.opt.Logger.Warn("gather space", "error", err)
 		}
 		r.ended, r.took = time.Now(), time.Since(begun)
 	})
-}
-
-// compact merges all tables, until the engine is closed.
-func (e *Engine) compact(v *view) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	var watch sync.WaitGroup
-	watch.Go(func() {
-		select {
-		case <-e.stop:
-		case <-ended:
-		}
-		cancel()
-	})
-	defer watch.Wait()
-	defer close(ended)
-	return v.inst.DB.Compact(ctx, []byte{0}, []byte{0xff}, false)
 }

@@ -48,14 +48,6 @@ type counters struct {
 	events  atomic.Uint64
 }
 
-func (c *counters) accepted(d time.Duration) { c.accept.add(d) }
-func (c *counters) synced(d time.Duration)   { c.sync.add(d) }
-
-func (c *counters) record(events int) {
-	c.records.Add(1)
-	c.events.Add(uint64(events))
-}
-
 // Stats returns a snapshot for metrics.
 func (e *Engine) Stats() gateway.StoreStats {
 	s := gateway.StoreStats{Engine: "pebble", Durable: !e.opt.NoSync, Records: e.stats.records.Load(),
@@ -63,9 +55,8 @@ func (e *Engine) Stats() gateway.StoreStats {
 	_ = e.read(func(v *view) (err error) {
 		s.Clients, s.Messages, s.Queued = int(v.State.Clients), int(v.State.Messages), int(v.State.Queued)
 		s.DiskBytes, s.UplinkBytes = v.diskBytes(), v.State.UplinkBytes()
-		if usage, err := e.opt.FS.GetDiskUsage(e.opt.Dir); err == nil {
-			s.DiskFree, s.DiskTotal = int64(usage.AvailBytes), int64(usage.TotalBytes)
-		}
+		disk := e.opt.diskUsage()
+		s.DiskFree, s.DiskTotal = disk.free, disk.total
 		s.OldestAt, err = e.oldest.at(v)
 		return err
 	})
@@ -78,11 +69,8 @@ func (e *Engine) Waiting() int { return int(e.queue.depth.Load()) }
 func (v *view) diskBytes() int64 { return int64(v.inst.DB.Metrics().DiskSpaceUsage()) }
 
 // diskBytes returns the size of the store on disk, 0 when it is closed.
-func (e *Engine) diskBytes() (n int64) {
-	_ = e.read(func(v *view) error {
-		n = v.diskBytes()
-		return nil
-	})
+func (e *Engine) diskBytes() int64 {
+	n, _ := read(e, func(v *view) (int64, error) { return v.diskBytes(), nil })
 	return n
 }
 

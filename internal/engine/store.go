@@ -24,7 +24,7 @@ func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rece
 		ev.Free()
 	}
 	if err == nil {
-		e.stats.accepted(time.Since(begun))
+		e.stats.accept.add(time.Since(begun))
 	}
 	return r.Receipt, err
 }
@@ -45,7 +45,7 @@ func (e *Engine) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, er
 			return
 		}
 		if r.Err == nil {
-			e.stats.accepted(time.Since(begun))
+			e.stats.accept.add(time.Since(begun))
 		}
 		done(r.Receipt, r.Err)
 	}
@@ -63,7 +63,7 @@ func (e *Engine) acceptEvent(a gateway.Acceptance) (*record.Accept, error) {
 	if (a.Only != nil || a.Among != nil) && a.To.Client == "" && len(a.To.Clients) == 0 {
 		mask, err := e.mask(&ev.Acceptance)
 		if err != nil {
-			return nil, unavailable(err)
+			return nil, err
 		}
 		ev.Mask, ev.Only, ev.Among = mask, nil, nil
 	}
@@ -95,8 +95,8 @@ func (e *Engine) place(ctx context.Context, ev record.Event, r *state.Result) (a
 		return true, r.Err
 	case <-ctx.Done():
 		return false, unavailable(ctx.Err())
-	case <-stuck:
-		return false, unavailable(e.stuck.reason())
+	case <-stuck.ended:
+		return false, unavailable(stuck.cause)
 	}
 }
 

@@ -1,33 +1,30 @@
 package engine
 
-import (
-	"sync"
-)
+import "sync"
 
 // stuck ends the waits of callers while the database holds back every write because
 // its memtables are full and the disk takes no table. Their events stay under way, and
 // may be stored once there is room: the callers get an unknown outcome.
 type stuck struct {
-	mu    sync.Mutex
-	ended chan struct{} // closed for those that wait now; nil until there is one
-	cause error         // why; set before ended is closed
-	told  map[*reply]func(error)
+	mu   sync.Mutex
+	now  *wait // of the present callers, nil for none
+	told map[*reply]func(error)
 }
 
-// waits returns a channel that is closed when waiting is over.
-func (s *stuck) waits() chan struct{} {
+// wait ends when ended is closed. cause is set before.
+type wait struct {
+	ended chan struct{}
+	cause error
+}
+
+// waits returns the wait of one more caller.
+func (s *stuck) waits() *wait {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended == nil {
-		s.ended = make(chan struct{})
+	if s.now == nil {
+		s.now = &wait{ended: make(chan struct{})}
 	}
-	return s.ended
-}
-
-func (s *stuck) reason() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cause
+	return s.now
 }
 
 // enter replaces the call of r.told by one of giveUp, unless r leaves before.
@@ -53,10 +50,11 @@ func (s *stuck) leave(r *reply) bool {
 func (s *stuck) end(cause error) {
 	s.mu.Lock()
 	told := s.told
-	s.cause, s.told = cause, nil
-	if s.ended != nil {
-		close(s.ended)
-		s.ended = nil
+	s.told = nil
+	if s.now != nil {
+		s.now.cause = cause
+		close(s.now.ended)
+		s.now = nil
 	}
 	s.mu.Unlock()
 	for _, giveUp := range told {

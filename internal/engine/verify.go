@@ -32,7 +32,11 @@ func Verify(o Options) (*Report, error) {
 		}
 		v.Check(&r.Findings)
 		return nil
-	}, func(err error) { r.Problem("%v", err) })
+	})
+	if err != nil && disk.IsDamage(err) {
+		r.Problem("%v", err)
+		err = nil
+	}
 	return r, err
 }
 
@@ -54,21 +58,16 @@ func StatsOf(o Options) (s gateway.StoreStats, err error) {
 	err = withStored(o, func(e *Engine, v *view) error {
 		s = e.Stats()
 		return nil
-	}, nil)
+	})
 	return s, err
 }
 
-// withStored opens a store for reading only and runs fn. When the store is
-// damaged or lacks a file, and damaged is set, that is reported to it instead.
-func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error)) error {
+// withStored opens a store for reading only and runs fn.
+func withStored(o Options, fn func(e *Engine, v *view) error) error {
 	o = o.withDefaults()
 	s, lock, err := disk.SurveyStored(o.disk())
 	if err != nil {
-		if damaged == nil || !disk.IsDamage(err) {
-			return err
-		}
-		damaged(err)
-		return nil
+		return err
 	}
 	defer lock.Close()
 	defer s.DB.Close()

@@ -80,7 +80,7 @@ func Restore(from, o *Options, beside func() error) error {
 	if err := MakeDir(o.FS, o.Dir); err != nil {
 		return err
 	}
-	lock, err := Lock(o.FS, o.Dir)
+	lock, err := lockDir(o)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func restoreLocked(from, o *Options, beside func() error) error {
 	}
 	err = replaceFile(o.FS, begun, fmt.Appendf(nil, formatLine, Format))
 	if err == nil {
-		err = errors.Join(ignoreMissing(o.FS.Remove(o.path(nameCreating))), o.FS.RemoveAll(o.dbDir()))
+		err = errors.Join(ignoreMissing(o.FS.Remove(o.path(nameCreating))), emptyDir(o.FS, o.dbDir()))
 	}
 	if err == nil {
 		err = copyStored(from, o, nameRestoring, vfs.Copy, func() error { return nil }, beside)

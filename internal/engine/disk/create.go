@@ -63,10 +63,7 @@ func create(o *Options) error {
 	begun := o.path(nameCreating)
 	err := replaceFile(o.FS, begun, fmt.Appendf(nil, formatLine, Format))
 	if err == nil {
-		err = o.FS.RemoveAll(o.dbDir())
-	}
-	if err == nil {
-		err = MakeDir(o.FS, o.dbDir())
+		err = emptyDir(o.FS, o.dbDir())
 	}
 	log := newLogID()
 	if err == nil {

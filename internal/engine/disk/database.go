@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -120,6 +121,10 @@ func (i *Database) listener(log *slog.Logger) *pebble.EventListener {
 			}
 		},
 		DataCorruption: func(c pebble.DataCorruptionInfo) {
+			if errors.Is(c.Details, os.ErrNotExist) && vfs.Root(i.fs.FS) == vfs.Default {
+				i.fs.absent.Store(true) // until LostFiles finds all files
+				return
+			}
 			err := fmt.Errorf("file %s is damaged: %w", c.Path, c.Details)
 			if i.NoteCorrupt(err) {
 				log.Error("damaged file", "file", c.Path, "error", c.Details)
@@ -154,12 +159,6 @@ func (i *Database) Err() error { return i.fs.Err() }
 // Seal gives the database up: nothing reaches the directory through it any more.
 func (i *Database) Seal(cause error) { i.fs.seal(cause) }
 
-// logs returns how far the logs are on stable storage.
-func (i *Database) logs() []logLength { return i.fs.logs.lengths() }
-
-// manifest returns how far the newest manifest is on stable storage.
-func (i *Database) manifest() logLength { return i.fs.logs.manifestLength() }
-
 // LostLogs returns the logs that were removed, got another name or were cut, and not by this
 // process. A start would not find the records in them. It returns none on a file system in
 // memory.
@@ -167,7 +166,7 @@ func (i *Database) LostLogs() (paths []string) {
 	if vfs.Root(i.fs.FS) != vfs.Default {
 		return nil
 	}
-	for _, l := range i.logs() {
+	for _, l := range i.fs.logs.lengths() {
 		path := i.logPath(l.number)
 		info, err := os.Stat(path)
 		lost := errors.Is(err, os.ErrNotExist) || err == nil && info.Size() < l.synced
@@ -176,6 +175,59 @@ func (i *Database) LostLogs() (paths []string) {
 		}
 	}
 	return paths
+}
+
+// LostFiles returns the tables, the manifest and the markers that were removed, and not by
+// this process. No start opens the store without them. It returns none on a file system in
+// memory.
+func (i *Database) LostFiles() (names []string) {
+	if vfs.Root(i.fs.FS) != vfs.Default {
+		return nil
+	}
+	if names = i.missing(); len(names) > 0 {
+		// A file that is missing twice counted in between, so it is lost.
+		again := i.missing()
+		names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(again, n) })
+	}
+	if i.Err() != nil {
+		return nil // new tables are in memory
+	}
+	i.fs.absent.Store(len(names) > 0)
+	return names
+}
+
+// missing returns the files that count and are not in the directory. One that began or
+// ceased to count during the look may be among them.
+func (i *Database) missing() (lost []string) {
+	want := []string{fmt.Sprintf("MANIFEST-%06d", i.fs.logs.manifestLength().number)}
+	levels, err := i.DB.SSTables()
+	if err != nil {
+		return nil
+	}
+	for _, tables := range levels {
+		for _, t := range tables {
+			want = append(want, fmt.Sprintf("%06d.sst", uint64(t.BackingSSTNum)))
+		}
+	}
+	names, err := i.fs.List(i.fs.dir)
+	if err != nil {
+		return nil
+	}
+	there := make(map[string]bool, len(names))
+	for _, n := range names {
+		there[n] = true
+	}
+	for _, n := range want {
+		if !there[n] {
+			lost = append(lost, n)
+		}
+	}
+	for _, prefix := range []string{markerManifest, markerFormat} {
+		if newestMarker(names, prefix) == "" {
+			lost = append(lost, prefix+"*")
+		}
+	}
+	return lost
 }
 
 // SaveLost brings the records of lost logs, which are also in memory, into tables. From

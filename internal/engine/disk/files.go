@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -21,38 +20,6 @@ const (
 	nameQuarantine = "quarantine"
 	nameProbe      = "probe.tmp"
 )
-
-// ErrLocked is wrapped by Open's error when another process has the directory.
-var ErrLocked = errors.New("in use by another process")
-
-// Lock takes the directory for this process: ErrLocked.
-func Lock(fs vfs.FS, dir string) (io.Closer, error) {
-	lock, err := fs.Lock(fs.PathJoin(dir, nameLock))
-	if err != nil {
-		return nil, lockFailed(dir, err)
-	}
-	return lock, nil
-}
-
-// LockToRead is Lock for a process that changes nothing. It needs no lock on a read-only
-// file system, because no gateway can run there.
-func LockToRead(fs vfs.FS, dir string) (io.Closer, error) {
-	lock, err := Lock(fs, dir)
-	if errors.Is(err, syscall.EROFS) {
-		return io.NopCloser(nil), nil
-	}
-	return lock, err
-}
-
-// lockFailed says whether another process has the directory, or the lock's file
-// cannot be made.
-func lockFailed(dir string, err error) error {
-	if _, ok := errors.AsType[*os.PathError](err); ok {
-		return fmt.Errorf("data directory %s cannot be written: %w", dir, err)
-	}
-	return fmt.Errorf("data directory %s is %w (stop the other process, or give this one another directory): %w",
-		dir, ErrLocked, err)
-}
 
 // MakeDir makes a directory and its missing parents, so that a
 // power cut does not take it away again with all that was synced inside.
@@ -140,6 +107,21 @@ func cutFile(fs vfs.FS, name string, n int64) error {
 	return replaceFile(fs, name, b[:min(n, int64(len(b)))])
 }
 
+// emptyDir makes a directory without files. One that exists stays: it may be a link, or
+// the place of a mount.
+func emptyDir(fs vfs.FS, dir string) error {
+	names, err := fs.List(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, name := range names {
+		if err := fs.RemoveAll(fs.PathJoin(dir, name)); err != nil {
+			return err
+		}
+	}
+	return MakeDir(fs, dir)
+}
+
 func ignoreMissing(err error) error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -197,8 +179,4 @@ func Probe(o *Options) error {
 		return fmt.Errorf("probe the disk: %w", err)
 	}
 	return nil
-}
-
-func baseName(name string) string {
-	return name[strings.LastIndexAny(name, `/\`)+1:]
 }

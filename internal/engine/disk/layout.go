@@ -184,7 +184,7 @@ const formatLine = "longwire store, format %d\n"
 // directory of another program or version.
 func readFormat(o *Options) (uint64, error) {
 	name := o.path(nameFormat)
-	b, err := readSmall(o.FS, name)
+	b, err := readSmall(o.FS, name, 256)
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil
 	}
@@ -203,13 +203,13 @@ func readFormat(o *Options) (uint64, error) {
 }
 
 // readSmall returns the start of a file that ought to be short.
-func readSmall(fs vfs.FS, name string) ([]byte, error) {
+func readSmall(fs vfs.FS, name string, most int64) ([]byte, error) {
 	f, err := fs.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, 256))
+	return io.ReadAll(io.LimitReader(f, most))
 }
 
 // foreignFormat says what to do with a store that another version has written.

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"cmp"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,7 +92,7 @@ func (l *logFiles) manifestLength() logLength {
 // manifestNumber returns the number in the name or path of a manifest, 0 for another
 // file.
 func manifestNumber(name string) uint32 {
-	s, _ := strings.CutPrefix(baseName(name), "MANIFEST-")
+	s, _ := strings.CutPrefix(filepath.Base(name), "MANIFEST-")
 	n, _ := strconv.ParseUint(s, 10, 32)
 	return uint32(n)
 }

@@ -1,11 +1,13 @@
 package disk
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,13 +117,13 @@ func checkLogs(o *Options, oldest uint32, marked []logLength) error {
 // logsOf returns the names of logs in their order.
 func logsOf(names []string) []string {
 	logs := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.HasSuffix(n, ".log") })
-	slices.SortFunc(logs, func(a, b string) int { return int(logNumber(a)) - int(logNumber(b)) })
+	slices.SortFunc(logs, func(a, b string) int { return cmp.Compare(logNumber(a), logNumber(b)) })
 	return logs
 }
 
 // logNumber returns the number in the name or path of a log.
 func logNumber(name string) uint32 {
-	n, _ := strconv.ParseUint(strings.TrimSuffix(baseName(name), ".log"), 10, 32)
+	n, _ := strconv.ParseUint(strings.TrimSuffix(filepath.Base(name), ".log"), 10, 32)
 	return uint32(n)
 }
 
@@ -198,7 +200,7 @@ func (s *logScan) note(chunk []byte) {
 // syncedBeyond looks at each place for a chunk that was written after the log
 // was synced beyond end.
 func syncedBeyond(b []byte, number uint32, end int64) bool {
-	for ; len(b) >= logHeader; b = b[1:] {
+	for ; len(b) > 0; b = b[1:] {
 		if _, synced, ok := parseChunk(b, number); ok && synced > uint64(end) {
 			return true
 		}
@@ -209,7 +211,7 @@ func syncedBeyond(b []byte, number uint32, end int64) bool {
 // parseChunk reads the chunk at the start of b; ok is false when there is none
 // of this log.
 func parseChunk(b []byte, number uint32) (size int, synced uint64, ok bool) {
-	if b[6] < logChunkFull || b[6] > logChunkLast || binary.LittleEndian.Uint32(b[7:]) != number {
+	if len(b) < logHeader || b[6] < logChunkFull || b[6] > logChunkLast || binary.LittleEndian.Uint32(b[7:]) != number {
 		return 0, 0, false
 	}
 	size = logHeader + int(binary.LittleEndian.Uint16(b[4:]))

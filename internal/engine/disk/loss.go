@@ -17,10 +17,7 @@ func lostMessages(o *Options, name string, from int64) (ids []gateway.MessageID,
 	number := logNumber(name)
 	for at := int(from); at+logHeader <= len(b); {
 		end := min(len(b), (at/logBlock+1)*logBlock)
-		size, _, ok := 0, uint64(0), false
-		if end-at >= logHeader {
-			size, _, ok = parseChunk(b[at:end], number)
-		}
+		size, _, ok := parseChunk(b[at:end], number)
 		if !ok {
 			at++
 			continue

@@ -135,7 +135,7 @@ func logOfEdit(b []byte) uint32 {
 // newest manifest by which the store is whole: all files that the manifest names
 // exist with their sizes, and nothing is missing that MARK knows of.
 func RebuildMarker(o *Options) (made []string, err error) {
-	lock, err := Lock(o.FS, o.Dir)
+	lock, err := lockDir(o)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func RebuildMarker(o *Options) (made []string, err error) {
 // tryMarkers judges the store as if the markers were there.
 func tryMarkers(o *Options, markers []string) error {
 	trial := *o
-	trial.FS = &listedFS{o.FS, o.dbDir(), markers}
+	trial.FS = &trialFS{FS: o.FS, dir: o.dbDir(), made: markers}
 	s, _, err := Survey(&trial)
 	if err != nil {
 		return err
@@ -186,20 +186,3 @@ func writeMarkers(o *Options, markers []string) error {
 
 // databaseFormat is Pebble's format of the files.
 const databaseFormat = pebble.FormatTableFormatV6
-
-// listedFS shows files in a directory that are not there.
-type listedFS struct {
-	vfs.FS
-	dir   string
-	names []string
-}
-
-func (f *listedFS) List(dir string) ([]string, error) {
-	names, err := f.FS.List(dir)
-	if dir == f.dir {
-		names = append(names, f.names...)
-	}
-	return names, err
-}
-
-func (f *listedFS) Unwrap() vfs.FS { return f.FS }

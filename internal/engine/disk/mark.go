@@ -117,12 +117,7 @@ var errNoMark = errors.New("MARK is not readable")
 
 // ReadMark returns the newer slot of the MARK in dir, and which one that is.
 func ReadMark(fs vfs.FS, dir string) (m Mark, slot int, err error) {
-	f, err := fs.Open(fs.PathJoin(dir, nameMark))
-	if err != nil {
-		return m, 0, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 2*markSlot+1))
+	b, err := readSmall(fs, fs.PathJoin(dir, nameMark), 2*markSlot+1)
 	if err != nil {
 		return m, 0, err
 	}

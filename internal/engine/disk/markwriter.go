@@ -1,8 +1,6 @@
 package disk
 
 import (
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,14 +26,15 @@ const (
 
 // MarkWriter holds a store for writing: it writes MARK and reserves numbers in it.
 type MarkWriter struct {
-	// Floor is the highest number that other starts have reserved. Fixed.
-	Floor Numbers
-	held  []heldFile // MARK, LOCK and db; none on a file system in memory. Fixed
-	// current returns the database that is written; its logs are listed in MARK.
-	current func() *Database
+	// Fixed by Hold.
+	o     *Options
+	lock  *dirLock
+	Floor Numbers    // the highest numbers that other starts have reserved
+	held  []heldFile // MARK, LOCK and db; none on a file system in memory
 
 	mu   sync.Mutex // held while MARK is written
 	file *markFile  // guarded by mu
+	db   *Database  // opened last, its logs are listed in MARK; guarded by mu
 
 	// Numbers up to these are in both slots of MARK, and may be given.
 	seq, useq atomic.Uint64
@@ -46,24 +45,39 @@ type MarkWriter struct {
 	failing atomic.Bool             // the last write failed
 }
 
-// Hold makes the store, or judges it and brings it up to date, and takes it over: what
-// MARK says of an orderly close no longer holds, and a first block of numbers is
-// reserved. It returns before anything else in the directory is written. now is the
-// clock of the store; current is asked from the first follow on.
-func Hold(o *Options, now time.Time, current func() *Database) (*MarkWriter, error) {
+// Hold locks the directory (ErrLocked), makes the store, or judges it and brings it up to
+// date, and takes it over: what MARK says of an orderly close no longer holds, and a first
+// block of numbers is reserved. It returns before anything else in the directory is
+// written. now is the clock of the store; boot is random, of this start.
+func Hold(o *Options, now time.Time, boot uint64) (*MarkWriter, error) {
+	lock, err := lockDir(o)
+	if err != nil {
+		return nil, err
+	}
+	k, err := hold(o, lock, now, boot)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return k, nil
+}
+
+func hold(o *Options, lock *dirLock, now time.Time, boot uint64) (*MarkWriter, error) {
 	m, given, err := prepare(o)
 	if err != nil {
 		return nil, Explain(err, o)
+	}
+	if err := lock.lockDB(o, false); err != nil { // it may be new
+		return nil, err
 	}
 	file, err := openMarkFile(o.FS, o.Dir)
 	if err != nil {
 		return nil, err
 	}
-	k := &MarkWriter{Floor: m.Reserved.Raise(given), current: current, file: file, wake: make(chan struct{}, 1)}
+	k := &MarkWriter{o: o, lock: lock, Floor: m.Reserved.Raise(given), file: file, wake: make(chan struct{}, 1)}
 	k.Floor.Event = max(k.Floor.Event, uint64(now.UnixMicro()))
 	m.Reserved = plus(k.Floor, reserveBlock)
 	m.Reserved.Event += eventBlock
-	m.Orderly, m.Boot, m.at = false, newBoot(), time.Now().UnixNano()
+	m.Orderly, m.Boot, m.at = false, boot, time.Now().UnixNano()
 	if err := file.writeBoth(m); err != nil {
 		return nil, errors.Join(err, file.f.Close())
 	}
@@ -93,20 +107,14 @@ func (o *Options) stat(name string) (os.FileInfo, error) {
 // Lost returns an error if the directory was moved, removed or replaced since Hold, or LOCK
 // or db was. Writes to open files still succeed then, but no later start finds them; and
 // without LOCK another process may write to the store.
-func (k *MarkWriter) Lost(o *Options) error {
+func (k *MarkWriter) Lost() error {
 	for _, f := range k.held {
-		info, err := o.stat(f.name)
+		info, err := k.o.stat(f.name)
 		if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(info, f.info) {
-			return fmt.Errorf("data directory %s was moved, removed or replaced: %s is not the one that this process holds; put the directory back, or start again", o.Dir, o.path(f.name))
+			return fmt.Errorf("data directory %s was moved, removed or replaced: %s is not the one that this process holds; put the directory back, or start again", k.o.Dir, k.o.path(f.name))
 		}
 	}
 	return nil // other errors of the disk show at the next write
-}
-
-func newBoot() uint64 {
-	var b [8]byte
-	_, _ = rand.Read(b[:])
-	return binary.LittleEndian.Uint64(b[:])
 }
 
 func (k *MarkWriter) allow(n Numbers) {
@@ -168,7 +176,7 @@ func (k *MarkWriter) Follow() error {
 	defer k.mu.Unlock()
 	m := k.file.last
 	m.Pos = max(m.Pos, k.durable.Load())
-	m.Logs, m.manifest = k.current().logs(), k.current().manifest()
+	m.Logs, m.manifest = k.db.fs.logs.lengths(), k.db.fs.logs.manifestLength()
 	asked := k.asked.Swap(nil)
 	if asked != nil && k.left(*asked) < reserveBlock/2 {
 		m.Reserved = m.Reserved.Raise(plus(*asked, reserveBlock))
@@ -189,31 +197,31 @@ func (k *MarkWriter) Follow() error {
 
 // Open opens the database for writing, if it has what MARK lists. A store whose
 // database was sealed opens it again: the disk has failed since. A seal calls onSeal.
-func (k *MarkWriter) Open(o *Options, onSeal func(error)) (*Database, error) {
+func (k *MarkWriter) Open(onSeal func(error)) (*Database, error) {
 	k.mu.Lock()
-	last := k.file.last
-	k.mu.Unlock()
-	err := checkFiles(o, &last)
+	defer k.mu.Unlock()
+	err := checkFiles(k.o, &k.file.last)
 	var db *Database
 	if err == nil {
-		db, err = openDatabase(o.dbDir(), o, openWrite, onSeal)
+		db, err = openDatabase(k.o.dbDir(), k.o, openWrite, onSeal)
 	}
 	if err != nil {
-		return nil, Explain(err, o)
+		return nil, Explain(err, k.o)
 	}
+	k.db = db
 	return db, nil
 }
 
 // Close says that the store was closed in an orderly way where s stands, with nothing
-// in its logs, unless failed is set; then MARK stays as it is.
+// in its logs, unless failed is set; then MARK stays as it is. It gives the directory back.
 func (k *MarkWriter) Close(s Stand, failed error) (err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if failed == nil {
 		m := k.file.last
 		m.Pos, m.Reserved = s.Pos, s.Given.Raise(Numbers{Event: m.Reserved.Event})
-		m.Orderly, m.Logs, m.manifest, m.at = true, nil, k.current().manifest(), time.Now().UnixNano()
+		m.Orderly, m.Logs, m.manifest, m.at = true, nil, k.db.fs.logs.manifestLength(), time.Now().UnixNano()
 		err = k.file.write(m)
 	}
-	return errors.Join(err, k.file.f.Close())
+	return errors.Join(err, k.file.f.Close(), k.lock.Close())
 }

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -33,8 +34,19 @@ func (p privateFS) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, err
 	return p.FS.OpenReadWrite(name, cat)
 }
 
+// Open refuses anything but a file: the open of a named pipe would not return.
+func (p privateFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	if err := regular(name); err != nil {
+		return nil, err
+	}
+	return p.FS.Open(name, o...)
+}
+
 func (p privateFS) OpenReadWrite(name string, cat vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
 	if err := makeFile(name); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	if err := regular(name); err != nil {
 		return nil, err
 	}
 	return p.FS.OpenReadWrite(name, cat, o...)
@@ -46,12 +58,28 @@ func (p privateFS) Lock(name string) (io.Closer, error) {
 	if err := makeFile(name); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
+	if err := regular(name); err != nil {
+		return nil, err
+	}
 	return p.FS.Lock(name)
 }
 
 func (p privateFS) MkdirAll(dir string, _ os.FileMode) error { return private.MakeDirs(dir) }
 
 func (p privateFS) Unwrap() vfs.FS { return p.FS }
+
+// regular returns an error for a name of anything but a file, such as a named pipe.
+func regular(name string) error {
+	info, err := os.Stat(name)
+	if err != nil || info.Mode().IsRegular() {
+		return nil // the caller's open reports an error
+	}
+	what := "a named pipe, a socket or a device"
+	if info.IsDir() {
+		what = "a directory"
+	}
+	return &os.PathError{Op: "open", Path: name, Err: fmt.Errorf("it is %s, not a file", what)}
+}
 
 // makeFile makes an empty file: os.ErrExist.
 func makeFile(name string) error {

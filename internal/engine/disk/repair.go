@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
@@ -36,7 +34,7 @@ const maxLostIDs = 1000
 // that is whole. After a kill at any moment it can be run again: MARK says that the
 // store is branched before the first file of the database changes.
 func Repair(o *Options, accept func(*Loss) error) (*Loss, error) {
-	lock, err := Lock(o.FS, o.Dir)
+	lock, err := lockDir(o)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +128,7 @@ func (p *repairPlan) tryCut() (*found, error) {
 		return nil, err
 	}
 	trial := *p.o
-	trial.FS = &previewFS{FS: p.o.FS, plan: p}
+	trial.FS = &trialFS{FS: p.o.FS, dir: p.o.dbDir(), gone: p.gone, cut: p.cut}
 	return surveyDatabase(&trial, &Mark{})
 }
 
@@ -213,7 +211,7 @@ func quarantine(o *Options, name string) error {
 		return ignoreMissing(err)
 	}
 	for n := 1; ; n++ {
-		kept := o.FS.PathJoin(dir, fmt.Sprintf("%s.%d", baseName(name), n))
+		kept := o.FS.PathJoin(dir, fmt.Sprintf("%s.%d", filepath.Base(name), n))
 		b, err := readAll(o.FS, kept)
 		switch {
 		case err == nil && bytes.Equal(b, content):
@@ -226,27 +224,3 @@ func quarantine(o *Options, name string) error {
 		return replaceFile(o.FS, kept, content)
 	}
 }
-
-// previewFS hides the bytes that a repair removes.
-type previewFS struct {
-	vfs.FS
-	plan *repairPlan
-}
-
-func (f *previewFS) List(dir string) ([]string, error) {
-	names, err := f.FS.List(dir)
-	return slices.DeleteFunc(names, func(n string) bool { return slices.Contains(f.plan.gone, n) }), err
-}
-
-func (f *previewFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
-	if baseName(name) != baseName(f.plan.cut.File) || !strings.HasPrefix(name, f.plan.o.dbDir()) {
-		return f.FS.Open(name, opts...)
-	}
-	b, err := readAll(f.FS, name)
-	if err != nil {
-		return nil, err
-	}
-	return vfs.NewMemFile(b[:min(f.plan.cut.Offset, int64(len(b)))]), nil
-}
-
-func (f *previewFS) Unwrap() vfs.FS { return f.FS }

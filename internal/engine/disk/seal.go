@@ -56,6 +56,8 @@ type sealFS struct {
 	listed []string // the directory, as it was listed while the database opened
 	// damaged is true when a file is known to be damaged.
 	damaged atomic.Bool
+	// absent is true while a table is not in the directory.
+	absent atomic.Bool
 	// settled is true when the database, while it opens, has written its own OPTIONS.
 	settled atomic.Bool
 }
@@ -262,9 +264,9 @@ func (s *sealFS) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error
 // categoryCompaction is what Pebble calls the tables that a compaction makes.
 const categoryCompaction = "pebble-compaction"
 
-// slowDown waits if a file is damaged, until the database closes or is given up.
+// slowDown waits if a file is damaged or absent, until the database closes or is given up.
 func (s *sealFS) slowDown() {
-	for end := time.Now().Add(damagedDelay); s.damaged.Load() && !s.strict.Load() && s.cause.Load() == nil && time.Now().Before(end); {
+	for end := time.Now().Add(damagedDelay); (s.damaged.Load() || s.absent.Load()) && !s.strict.Load() && s.cause.Load() == nil && time.Now().Before(end); {
 		time.Sleep(tableRetryDelay)
 	}
 }

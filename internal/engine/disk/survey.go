@@ -62,7 +62,7 @@ func SurveyStored(o *Options) (s *found, lock io.Closer, err error) {
 	if err := IsStore(o); err != nil {
 		return nil, nil, err
 	}
-	if lock, err = LockToRead(o.FS, o.Dir); err != nil {
+	if lock, err = lockToRead(o); err != nil {
 		return nil, nil, err
 	}
 	if s, _, err = Survey(o); err != nil {

@@ -18,20 +18,14 @@ const keyLife = 24 * time.Hour
 // Accept stores a message with its audience.
 func (s *Store) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Receipt, error) {
 	began := time.Now()
-	if err := ctx.Err(); err != nil {
-		return gateway.Receipt{}, unavailable(err)
-	}
 	audience, err := s.audience(a)
+	if err == nil {
+		err = s.enterWithRoom(ctx)
+	}
 	if err != nil {
 		return gateway.Receipt{}, err
 	}
-
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.awaitRoomLocked()
-	if err := s.usableLocked(); err != nil {
-		return gateway.Receipt{}, err
-	}
 	if m, err := s.acceptedLocked(a); m != nil || err != nil {
 		if err != nil {
 			return gateway.Receipt{}, err
@@ -199,8 +193,6 @@ func (s *Store) storeLocked(a gateway.Acceptance, audience []gateway.ClientID) *
 	if m.Completed() { // no recipients, or none that can have it
 		s.retainLocked(m, m.CreatedAt)
 	} else {
-		s.pending = append(s.pending, m)
-		s.open++
 		m.due = s.scheduleLocked(m.ExpiresAt, func(now time.Time) { s.finishMessageLocked(m, gateway.Expired, now) })
 	}
 	for i, d := range failed {
@@ -226,6 +218,7 @@ func (s *Store) insertLocked(m *message) {
 	s.bytes += int64(len(m.Payload))
 	i, _ := slices.BinarySearchFunc(s.order, m.ID, byID)
 	s.order = slices.Insert(s.order, i, m)
+	s.oldest = min(s.oldest, m.ID)
 }
 
 func byID(m *message, id gateway.MessageID) int { return cmp.Compare(m.ID, id) }

@@ -181,17 +181,15 @@ func (s *Store) CreateClient(ctx context.Context, id gateway.ClientID, at time.T
 		return gateway.ClientRecord{}, &gateway.Error{Code: gateway.CodeClientExists, Message: fmt.Sprintf("a client %q is known", id)}
 	}
 	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at, Epoch: s.epoch}, tenant: account}
-	if _, err := c.changed(ch); err != nil {
-		return gateway.ClientRecord{}, err
-	}
-	if err := s.roomForClientLocked(account); err != nil {
-		return gateway.ClientRecord{}, err
-	}
-	rec, err := s.changeLocked(c, ch)
+	_, err := c.changed(ch)
 	if err == nil {
-		s.addLocked(c)
+		err = s.roomForClientLocked(account)
 	}
-	return rec, err
+	if err != nil {
+		return gateway.ClientRecord{}, err
+	}
+	s.addLocked(c)
+	return s.changeLocked(c, ch)
 }
 
 // changeLocked changes c unless the result exceeds a bound.

@@ -161,19 +161,15 @@ func (s *Store) Note(ctx context.Context, e gateway.Event) error {
 
 // Put writes entries in one step.
 func (s *Store) Put(ctx context.Context, entries []gateway.Entry) error {
-	if err := ctx.Err(); err != nil {
-		return unavailable(err)
-	}
 	for i := range entries {
 		if v := &entries[i]; len(v.Key) == 0 || len(v.Key) > gateway.MaxEntryKey || len(v.Value) > gateway.MaxEntryValue {
 			return invalid("an entry is beyond its bounds")
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usableLocked(); err != nil {
+	if err := s.enter(ctx); err != nil {
 		return err
 	}
+	defer s.mu.Unlock()
 	for _, e := range entries {
 		if e.Value == nil {
 			delete(s.entries, e.Key)

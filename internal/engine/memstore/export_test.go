@@ -4,7 +4,7 @@ package memstore
 func Footprint(s *Store) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(s.messages) + len(s.order) + len(s.pending) + len(s.done) + len(s.keys) + len(s.deadlines)
+	n := len(s.messages) + len(s.order) + len(s.done) + len(s.keys) + len(s.deadlines)
 	for _, l := range s.lanes {
 		n += len(l.queue) + len(l.history)
 	}

@@ -19,9 +19,7 @@ func (s *Store) Settle(o gateway.Outcome, _ bool) error { return s.settle(o, tru
 func (s *Store) TrySettle(o gateway.Outcome, _ bool) bool { return s.settle(o, false) == nil }
 
 func (s *Store) settle(o gateway.Outcome, wait bool) error {
-	switch o.State {
-	case gateway.Acked, gateway.Rejected, gateway.Failed, gateway.Unknown, gateway.Expired, gateway.Canceled:
-	default:
+	if !o.State.Final() {
 		return invalid("%q is no outcome of a delivery", o.State)
 	}
 	s.mu.Lock()
@@ -209,10 +207,8 @@ func bySeq(d *delivery, seq gateway.Seq) int { return cmp.Compare(d.Seq, seq) }
 // completeLocked notes that the last delivery of m is final: the message is only
 // kept for reads now.
 func (s *Store) completeLocked(m *message, at time.Time) {
-	s.open--
 	s.unscheduleLocked(m.due)
 	s.retainLocked(m, at)
-	s.trimPendingLocked()
 }
 
 // retainLocked keeps a completed message for the retention of its status.

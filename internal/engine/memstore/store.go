@@ -88,12 +88,11 @@ type Store struct {
 	ids       idList           // of clients
 	lanes     map[gateway.ClientID]*lane
 	messages  map[gateway.MessageID]*message
-	order     []*message // of messages, by rising id
-	pending   []*message // messages that are not completed, in log order; completed ones may be in between
-	open      int        // number of pending messages that are not completed
-	done      []*message // completed messages in the order of completion
-	bytes     int64      // payloads of messages
-	queued    int        // deliveries that are not final
+	order     []*message        // of messages, by rising id
+	oldest    gateway.MessageID // those before it are completed
+	done      []*message        // completed messages in the order of completion
+	bytes     int64             // payloads of messages
+	queued    int               // deliveries that are not final
 	keys      map[key]*message
 	deadlines deadlines
 	scheduled uint64 // deadlines so far
@@ -254,23 +253,20 @@ func (s *Store) Stats() gateway.StoreStats {
 	}
 	st.AcceptNanos = s.accepts
 	st.AcceptNanos.Counts = append([]uint64(nil), s.accepts.Counts...)
-	s.trimPendingLocked()
-	if len(s.pending) > 0 {
-		st.OldestAt = s.pending[0].CreatedAt
-	}
+	st.OldestAt = s.oldestLocked()
 	return st
 }
 
-// trimPendingLocked drops completed messages from the front of pending, and all
-// of them if they are the majority.
-func (s *Store) trimPendingLocked() {
-	if len(s.pending) > 2*s.open+1024 {
-		s.pending = slices.DeleteFunc(s.pending, func(m *message) bool { return m.Completed() })
+// oldestLocked returns when the oldest message was accepted that is not completed, zero
+// if there is none.
+func (s *Store) oldestLocked() time.Time {
+	i, _ := slices.BinarySearchFunc(s.order, s.oldest, byID)
+	for _, m := range s.order[i:] {
+		if s.oldest = m.ID; !m.Completed() {
+			return m.CreatedAt
+		}
 	}
-	for len(s.pending) > 0 && s.pending[0].Completed() {
-		s.pending[0] = nil
-		s.pending = s.pending[1:]
-	}
+	return time.Time{}
 }
 
 // laneLocked returns the lane of client; it makes one if necessary.
