@@ -178,6 +178,14 @@ func (d *Decoder) Bytes() []byte {
 	return v
 }
 
+// Copy fills v with the next bytes, which have no length of their own.
+func (d *Decoder) Copy(v []byte) {
+	if len(d.Rest) < len(v) {
+		d.fail()
+	}
+	d.Rest = d.Rest[copy(v, d.Rest):]
+}
+
 // Text reads a string.
 func (d *Decoder) Text() string { return string(d.Bytes()) }
 

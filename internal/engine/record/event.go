@@ -109,11 +109,7 @@ func decodeAccept(d *Decoder) *Accept {
 	e.To.Client, e.To.Clients = gateway.ClientID(d.Text()), DecodeStrings[gateway.ClientID](d)
 	e.To.Group, e.To.Labels, e.To.All = d.Text(), d.Map(), d.Bool()
 	e.Scope, e.IdempotencyKey, e.Online = d.Text(), d.Text(), d.Bool()
-	if n := copy(e.Fingerprint[:], d.Rest); n < len(e.Fingerprint) {
-		d.fail()
-	} else {
-		d.Rest = d.Rest[n:]
-	}
+	d.Copy(e.Fingerprint[:])
 	if d.Bool() {
 		if e.Mask = d.Bitmap(); e.Mask == nil {
 			e.Mask = Bitmap{}

@@ -87,13 +87,7 @@ func (m *Machine) queuedRow(o record.Ordinal, s gateway.Seq) (*queueRow, error) 
 	if row, ok := m.queued.get(o, s); ok {
 		return &row, nil
 	}
-	k := queueKey(o, s)
-	v, err := m.get(k)
-	if err != nil || v == nil {
-		return nil, err
-	}
-	row, err := decodeQueued(v)
-	return &row, corrupt(k, err)
+	return readRow(m, queueKey(o, s), decodeQueued)
 }
 
 func (m *Machine) finalRow(key []byte) (*finalRow, error) { return readRow(m, key, decodeFinal) }

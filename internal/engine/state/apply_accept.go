@@ -80,13 +80,9 @@ func (m *Machine) earlier(e *record.Accept, key []byte, r *Result) (row *message
 		return nil, 0, nil
 	}
 	scoped := scopedKey(e.Scope, e.IdempotencyKey)
-	v, err := m.get(idempotencyKey(scoped))
-	if err != nil || v == nil {
+	known, err := readRow(m, idempotencyKey(scoped), decodeKey)
+	if err != nil || known == nil {
 		return nil, 0, err
-	}
-	known, err := decodeKey(v)
-	if err != nil {
-		return nil, 0, corrupt(idempotencyKey(scoped), err)
 	}
 	if record.Nanos(e.CreatedAt)-known.at >= int64(m.bounds.KeyAge) {
 		return nil, known.at, nil
@@ -118,12 +114,11 @@ func (m *Machine) acceptOne(e *record.Accept, row *messageRow, r *Result) error 
 			return err
 		}
 	}
-	size := int64(len(e.Payload))
-	if n, bytes := c.queued(); n >= m.bounds.MaxQueued {
-		r.Err = queueFull(e.To.Client, "messages", int64(m.bounds.MaxQueued))
-		return nil
-	} else if bytes+size > m.bounds.MaxQueuedBytes {
-		r.Err = queueFull(e.To.Client, "bytes", m.bounds.MaxQueuedBytes)
+	var queue countRow
+	if c != nil {
+		queue = c.countRow
+	}
+	if r.Err = queue.refusal(e.To.Client, int64(len(e.Payload)), &m.bounds); r.Err != nil {
 		return nil
 	}
 	if c == nil {
@@ -157,20 +152,6 @@ func (m *Machine) acceptOnline(e *record.Accept, row *messageRow, r *Result) err
 		state: gateway.Unknown, reason: gateway.ReasonGatewayRestart, finalAt: row.createdAt})
 	m.set(retentionKey(row.createdAt, row.id), nil)
 	return nil
-}
-
-// queued is also asked of a client that is not known yet.
-func (c *client) queued() (int, int64) {
-	if c == nil {
-		return 0, 0
-	}
-	return c.n, c.countRow.bytes
-}
-
-func queueFull(id gateway.ClientID, what string, limit int64) error {
-	err := domainError(gateway.CodeQueueFull, "the queue of client %q has reached its limit of %d %s", id, limit, what)
-	err.Limit = limit
-	return err
 }
 
 // enqueue writes the delivery's row.

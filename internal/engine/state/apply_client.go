@@ -1,7 +1,6 @@
 package state
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -360,10 +359,7 @@ func decodeForgotten(k, v []byte) (r forgottenRow, err error) {
 	}
 	d := record.Decoder{Rest: v}
 	r.seq = gateway.Seq(d.Uint())
-	if err = d.End(); err != nil {
-		err = &record.CorruptError{Key: bytes.Clone(k), Cause: err}
-	}
-	return r, err
+	return r, corrupt(k, d.End())
 }
 
 // dropClient removes the rows of a client that is offline and has nothing queued. Its
@@ -440,17 +436,14 @@ func (m *Machine) forgetMessage(e *record.ForgetMessage) error {
 }
 
 func (m *Machine) forgetKey(e *record.ForgetKey) error {
-	v, err := m.get(idempotencyKey(e.Scoped))
+	key := idempotencyKey(e.Scoped)
+	row, err := readRow(m, key, decodeKey)
 	if err != nil {
 		return err
 	}
 	m.del(keyAgeKey(record.Nanos(e.At), e.Scoped))
-	if v == nil {
-		return nil
+	if row != nil && row.at == record.Nanos(e.At) { // else it was given again later
+		m.del(key)
 	}
-	if k, err := decodeKey(v); err != nil || k.at != record.Nanos(e.At) {
-		return err // it was given again later
-	}
-	m.del(idempotencyKey(e.Scoped))
 	return nil
 }

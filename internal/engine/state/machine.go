@@ -315,18 +315,16 @@ func (m *Machine) load(c *client) error {
 	if c.loaded {
 		return nil
 	}
-	v, err := m.get(countKey(c.ord))
+	n, err := readRow(m, countKey(c.ord), decodeCount)
 	if err != nil {
 		return err
 	}
-	if v != nil {
-		if c.countRow, err = decodeCount(v); err != nil {
-			return corrupt(countKey(c.ord), err)
-		}
-		if v, err = m.get(fullKey(c.ord)); err != nil {
+	if n != nil {
+		v, err := m.get(fullKey(c.ord))
+		if err != nil {
 			return err
 		}
-		c.full = v != nil
+		c.countRow, c.full = *n, v != nil
 	}
 	c.loaded = true
 	return nil

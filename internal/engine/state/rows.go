@@ -214,10 +214,27 @@ func (r countRow) encode() []byte {
 	return record.PutUint(record.PutUint(nil, uint64(r.n)), uint64(r.bytes))
 }
 
-func decodeCount(v []byte) (r countRow, err error) {
+func decodeCount(key, v []byte) (r countRow, err error) {
 	d := record.Decoder{Rest: v}
 	r.n, r.bytes = d.Int(), int64(d.Uint())
-	return r, d.End()
+	return r, corrupt(key, d.End())
+}
+
+// refusal returns why the queue has no room for a message to its client alone, nil if it
+// has. size is that of the payload, bytes.
+func (r countRow) refusal(id gateway.ClientID, size int64, b *record.Bounds) error {
+	full := func(what string, limit int64) error {
+		err := domainError(gateway.CodeQueueFull, "the queue of client %q has reached its limit of %d %s", id, limit, what)
+		err.Limit = limit
+		return err
+	}
+	switch {
+	case r.n >= b.MaxQueued:
+		return full("messages", int64(b.MaxQueued))
+	case r.bytes+size > b.MaxQueuedBytes:
+		return full("bytes", b.MaxQueuedBytes)
+	}
+	return nil
 }
 
 // form is how a message's recipients are kept.
@@ -320,11 +337,11 @@ func (r *queueRow) encode(b, id []byte) []byte {
 	return record.PutBool(b, r.many)
 }
 
-func decodeQueued(v []byte) (r queueRow, err error) {
+func decodeQueued(key, v []byte) (r queueRow, err error) {
 	d := record.Decoder{Rest: v}
 	r.id, r.createdAt, r.expiresAt, r.size = d.ID(), int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	r.many = d.Bool()
-	return r, d.End()
+	return r, corrupt(key, d.End())
 }
 
 // bytes returns the size that counts against the client's limit.
@@ -454,17 +471,14 @@ func (r *keyRow) encode() []byte {
 	return record.PutBool(b, r.online)
 }
 
-func decodeKey(v []byte) (r keyRow, err error) {
+func decodeKey(key, v []byte) (r keyRow, err error) {
 	d := record.Decoder{Rest: v}
 	r.id, r.at = d.ID(), int64(d.Uint())
-	n := copy(r.fingerprint[:], d.Rest)
-	if n != len(r.fingerprint) {
-		return r, record.ErrShort
-	}
-	if d.Rest = d.Rest[n:]; len(d.Rest) > 0 { // rows of format 3 end here
+	d.Copy(r.fingerprint[:])
+	if len(d.Rest) > 0 { // rows of format 3 end here
 		r.online = d.Bool()
 	}
-	return r, d.End()
+	return r, corrupt(key, d.End())
 }
 
 // mismatch refuses a request that is not the one that the key was given for.

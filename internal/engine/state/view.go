@@ -176,17 +176,20 @@ func (v *View) broadcastsFor(o record.Ordinal) (n int, err error) {
 	return n, nil
 }
 
+// alone returns how much is queued for an ordinal alone.
+func (v *View) alone(o record.Ordinal) (n countRow, err error) {
+	row, err := readRow(v, countKey(o), decodeCount)
+	if row != nil {
+		n = *row
+	}
+	return n, err
+}
+
 // record returns a client's record with all that is queued for it.
 func (v *View) record(id gateway.ClientID, row *clientRow) (gateway.ClientRecord, error) {
-	var n countRow
-	val, err := v.get(countKey(row.ord))
+	n, err := v.alone(row.ord)
 	if err != nil {
 		return gateway.ClientRecord{}, err
-	}
-	if val != nil {
-		if n, err = decodeCount(val); err != nil {
-			return gateway.ClientRecord{}, corrupt(countKey(row.ord), err)
-		}
 	}
 	many, err := v.broadcastsFor(row.ord)
 	if err != nil {

@@ -67,11 +67,12 @@ func (v *View) Check(r *Findings) {
 		row  func(k, val []byte) error
 	}{
 		{kindQueued, c.queuedRow}, {kindClient, c.clientRow}, {kindOrdinal, nil}, {kindCount, c.countRow},
-		{kindFull, nil}, {kindForgotten, nil}, {kindKnown, c.bitsRow}, {kindGroup, c.bitsRow}, {kindLabel, c.bitsRow},
+		{kindFull, nil}, {kindForgotten, sound(decodeForgotten)}, {kindKnown, c.bitsRow}, {kindGroup, c.bitsRow}, {kindLabel, c.bitsRow},
 		{kindMessage, c.message}, {kindFinal, c.settledRow}, {kindSparse, c.settledRow}, {kindUnknown, c.settledRow},
-		{kindHead, nil}, {kindBits, c.queuedBits}, {kindStateBits, c.bitsRow}, {kindExpiry, c.expiryRow},
+		{kindHead, sound(decodeHead)}, {kindBits, c.queuedBits}, {kindStateBits, c.bitsRow}, {kindExpiry, c.expiryRow},
 		{kindRetention, c.retentionRow}, {kindIdempotent, c.keyRow}, {kindKeyAge, nil}, {kindUplink, c.uplinkRow},
-		{kindUplinkSeq, nil}, {kindHoard, c.hoardRow}, {kindAccount, c.accountRow}, {kindOnline, c.onlineBits}, {kindEvents, c.events}, {kindWriter, nil}, {kindMeta, nil},
+		{kindUplinkSeq, sound(decodeArrival)}, {kindHoard, c.hoardRow}, {kindAccount, c.accountRow}, {kindOnline, c.onlineBits},
+		{kindEvents, c.events}, {kindEntry, sound(record.CheckSum)}, {kindWriter, sound(decodeWriter)}, {kindMeta, c.metaRow},
 	} {
 		err := v.each([]byte{step.kind}, []byte{step.kind + 1}, false, func(k, val []byte) (bool, error) {
 			r.Rows++
@@ -88,6 +89,14 @@ func (v *View) Check(r *Findings) {
 		}
 	}
 	c.totals()
+}
+
+// sound checks a row for itself.
+func sound[T any](decode func(k, val []byte) (T, error)) func(k, val []byte) error {
+	return func(k, val []byte) error {
+		_, err := decode(k, val)
+		return err
+	}
 }
 
 // totals compares the counted rows with the counts of the state.
@@ -122,7 +131,7 @@ func (c *verifier) totals() {
 }
 
 func (c *verifier) queuedRow(k, val []byte) error {
-	q, err := decodeQueued(val)
+	q, err := decodeQueued(k, val)
 	if err != nil {
 		return err
 	}
@@ -146,7 +155,7 @@ func (c *verifier) queuedRow(k, val []byte) error {
 }
 
 func (c *verifier) countRow(k, val []byte) error {
-	n, err := decodeCount(val)
+	n, err := decodeCount(k, val)
 	if err != nil {
 		return err
 	}
@@ -374,10 +383,20 @@ func (c *verifier) indexed(id []byte) error {
 	return err
 }
 
-func (c *verifier) keyRow(_, val []byte) error {
+func (c *verifier) keyRow(k, val []byte) error {
 	c.r.Keys++
-	_, err := decodeKey(val)
+	_, err := decodeKey(k, val)
 	return err
+}
+
+func (c *verifier) metaRow(k, val []byte) (err error) {
+	switch string(k) {
+	case string(keyState):
+		_, err = decodeState(val)
+	case string(keyBounds):
+		_, err = decodeBounds(k, val)
+	}
+	return err // others are package disk's
 }
 
 func (c *verifier) uplinkRow(k, val []byte) error {
@@ -386,11 +405,12 @@ func (c *verifier) uplinkRow(k, val []byte) error {
 	if err != nil {
 		return err
 	}
-	raw, err := c.get(key64(kindUplinkSeq, u.Seq))
+	place := key64(kindUplinkSeq, u.Seq)
+	raw, err := c.get(place)
 	if err != nil {
 		return err
 	}
-	a, err := decodeArrival(raw)
+	a, err := decodeArrival(place, raw)
 	switch size := int64(len(k) + len(val)); {
 	case err != nil:
 		return err

@@ -94,9 +94,9 @@ func (h *history) stop(at gateway.Seq) {
 }
 
 func (h *history) queued(k, val []byte) (d gateway.Delivery, ok bool, err error) {
-	r, err := decodeQueued(val)
+	r, err := decodeQueued(k, val)
 	if err != nil {
-		return d, false, corrupt(k, err)
+		return d, false, err
 	}
 	return gateway.Delivery{Message: r.id, Client: h.q.Client, Seq: gateway.Seq(tail64(k)), State: gateway.Queued,
 		CreatedAt: record.TimeOf(r.createdAt), ExpiresAt: record.TimeOf(r.expiresAt)}, true, nil

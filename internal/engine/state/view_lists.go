@@ -135,16 +135,9 @@ func (v *View) Message(id gateway.MessageID) (msg gateway.Message, err error) {
 // Repeated looks for the message of an idempotency key, which is remembered for ttl.
 func (v *View) Repeated(a gateway.Acceptance, ttl time.Duration) (r gateway.Receipt, ok bool, err error) {
 	k := idempotencyKey(scopedKey(a.Scope, a.IdempotencyKey))
-	val, err := v.get(k)
-	if err != nil || val == nil {
+	known, err := readRow(v, k, decodeKey)
+	if err != nil || known == nil || record.Nanos(a.CreatedAt)-known.at >= int64(ttl) {
 		return r, false, err
-	}
-	known, err := decodeKey(val)
-	switch {
-	case err != nil:
-		return r, false, corrupt(k, err)
-	case record.Nanos(a.CreatedAt)-known.at >= int64(ttl):
-		return r, false, nil
 	}
 	if err := known.mismatch(&a); err != nil {
 		return r, false, err
@@ -229,7 +222,7 @@ func (v *View) uplinks(client gateway.ClientID, first, last uint64, falling bool
 			return false, nil
 		}
 		if client == "" {
-			a, err := decodeArrival(val)
+			a, err := decodeArrival(k, val)
 			if err != nil {
 				return false, err
 			}

@@ -49,15 +49,11 @@ func (v *View) Transmission(client gateway.ClientID, seq gateway.Seq) (p gateway
 	if err != nil || !known {
 		return p, false, err
 	}
-	val, err := v.get(queueKey(row.ord, seq))
+	q, err := readRow(v, queueKey(row.ord, seq), decodeQueued)
 	if err != nil {
 		return p, false, err
 	}
-	if val != nil {
-		q, err := decodeQueued(val)
-		if err != nil {
-			return p, false, corrupt(queueKey(row.ord, seq), err)
-		}
+	if q != nil {
 		p, err = v.transmission(q.id, seq)
 		return p, err == nil, err
 	}
@@ -119,8 +115,8 @@ func (l *lane) firstAt() (at int64, ok bool, err error) {
 		if err != nil {
 			return 0, false, err
 		}
-		q, err := decodeQueued(val)
-		return q.createdAt, err == nil, corrupt(l.rows.Key(), err)
+		q, err := decodeQueued(l.rows.Key(), val)
+		return q.createdAt, err == nil, err
 	}
 	if !many {
 		return 0, false, nil
@@ -172,9 +168,9 @@ func (l *lane) next() (p gateway.Transmission, ok bool, err error) {
 // row takes the row that rows stands on.
 func (l *lane) row() (gateway.Transmission, error) {
 	seq := gateway.Seq(tail64(l.rows.Key()))
-	q, err := decodeQueued(l.rows.Value())
+	q, err := decodeQueued(l.rows.Key(), l.rows.Value())
 	if err != nil {
-		return gateway.Transmission{}, corrupt(l.rows.Key(), err)
+		return gateway.Transmission{}, err
 	}
 	l.ok = l.rows.Next()
 	return l.view.transmission(q.id, seq)

@@ -17,20 +17,31 @@ func (v *View) Recipients(a *gateway.Acceptance, b *record.Bounds) (gateway.Reci
 }
 
 func (v *View) oneRecipient(a *gateway.Acceptance, b *record.Bounds) (r gateway.Recipients, err error) {
-	id, size := a.To.Client, int64(len(a.Payload))
-	rec, err := v.Client(id)
-	if gateway.CodeOf(err) == gateway.CodeClientNotFound && a.QueueUnknown {
-		err = v.roomFor(a.Account, 0, b)
-	}
+	id := a.To.Client
+	queue, known, err := v.queueOf(id)
 	switch {
 	case err != nil:
 		return r, err
-	case rec.Queued >= b.MaxQueued:
-		return r, queueFull(id, "messages", int64(b.MaxQueued))
-	case rec.QueuedBytes+size > b.MaxQueuedBytes:
-		return r, queueFull(id, "bytes", b.MaxQueuedBytes)
+	case !known && !a.QueueUnknown:
+		return r, unknownClient(id)
+	case !known:
+		if err := v.roomFor(a.Account, 0, b); err != nil {
+			return r, err
+		}
+	}
+	if err := queue.refusal(id, int64(len(a.Payload)), b); err != nil {
+		return r, err
 	}
 	return gateway.Recipients{Total: 1, Sample: []gateway.ClientID{id}}, nil
+}
+
+// queueOf returns how much is queued for a client alone, known false for an unknown one.
+func (v *View) queueOf(id gateway.ClientID) (queue countRow, known bool, err error) {
+	row, known, err := v.clientRow(id)
+	if known {
+		queue, err = v.alone(row.ord)
+	}
+	return queue, known, err
 }
 
 // roomFor returns the refusal of one more client of an account, after added ones that the
@@ -52,13 +63,12 @@ func (v *View) roomFor(name string, added int64, b *record.Bounds) error {
 func (v *View) namedRecipients(a *gateway.Acceptance, b *record.Bounds) (r gateway.Recipients, err error) {
 	added := int64(0) // clients that the message would make known
 	for _, id := range sortedSet(a.To.Clients) {
-		rec, err := v.Client(id)
-		unknown := gateway.CodeOf(err) == gateway.CodeClientNotFound
-		if err != nil && !unknown {
+		queue, known, err := v.queueOf(id)
+		if err != nil {
 			return r, err
 		}
-		refused := unknown
-		if unknown && a.QueueUnknown {
+		refused := !known
+		if !known && a.QueueUnknown {
 			err := v.roomFor(a.Account, added, b)
 			if refused = err != nil; refused && gateway.CodeOf(err) != gateway.CodeTooManyClients {
 				return r, err
@@ -67,7 +77,7 @@ func (v *View) namedRecipients(a *gateway.Acceptance, b *record.Bounds) (r gatew
 			}
 		}
 		r.Total++
-		if refused || rec.Queued >= b.MaxQueued {
+		if refused || queue.n >= b.MaxQueued {
 			r.Failed++
 		} else if len(r.Sample) < gateway.RecipientSample {
 			r.Sample = append(r.Sample, id)

@@ -64,7 +64,11 @@ func ReadBounds(rows Reader) (record.Bounds, error) {
 	if err != nil || v == nil {
 		return record.DefaultBounds(), err
 	}
-	d := record.Open(keyBounds, v)
+	return decodeBounds(keyBounds, v)
+}
+
+func decodeBounds(key, v []byte) (record.Bounds, error) {
+	d := record.Open(key, v)
 	return record.DecodeBounds(&d), d.End()
 }
 
