@@ -59,9 +59,7 @@ func (m *Machine) Apply(e record.Event, r *Result) error {
 	case *record.Opened:
 		return m.opened(e)
 	case *record.Bounded:
-		m.bounds = e.Bounds
-		m.set(keyBounds, record.PutSum(keyBounds, e.Bounds.Encode(nil)))
-		return nil
+		return m.bound(e.Bounds)
 	case *record.ForgetEvents:
 		return m.forgetEvents(e)
 	case *record.Note:

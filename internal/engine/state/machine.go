@@ -384,13 +384,41 @@ func (m *Machine) count(c *client, n int, bytes int64) {
 	c.countRow.bytes += bytes
 	c.countDirty = true
 	m.touch(c)
-	if n > 0 && !c.full && c.n >= m.bounds.MaxQueued {
-		c.full = true
+	full := c.n >= m.bounds.MaxQueued
+	if full && !c.full {
 		m.set(fullKey(c.ord), nil)
-	} else if n < 0 && c.full {
-		c.full = false
+	} else if !full && c.full {
 		m.del(fullKey(c.ord))
 	}
+	c.full = full
+}
+
+// bound puts bounds in force. The f rows follow a change of the bound of queues.
+func (m *Machine) bound(b record.Bounds) error {
+	was := m.bounds.MaxQueued
+	m.bounds = b
+	m.set(keyBounds, record.PutSum(keyBounds, b.Encode(nil)))
+	if was == b.MaxQueued {
+		return nil
+	}
+	if err := m.deleteWith([]byte{kindFull}); err != nil {
+		return err
+	}
+	var full []record.Ordinal
+	err := m.each([]byte{kindCount}, []byte{kindCount + 1}, func(k, val []byte) (bool, error) {
+		n, err := decodeCount(k, val)
+		if n.n >= b.MaxQueued {
+			full = append(full, record.Ordinal(tail32(k)))
+		}
+		return true, err
+	})
+	for _, o := range full {
+		m.set(fullKey(o), nil)
+	}
+	for _, c := range m.clients {
+		c.full = c.loaded && c.n >= b.MaxQueued
+	}
+	return err
 }
 
 func (m *Machine) chunk(id chunkID) (*chunk, error) {
