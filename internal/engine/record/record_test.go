@@ -43,6 +43,8 @@ func TestEventRoundTrip(t *testing.T) {
 		&Opened{After: 1 << 63, Floor: Numbers{1, 2, 3}}, &Bounded{bounds}, &ForgetEvents{7, 8},
 		&Note{gateway.Event{Type: gateway.EventMessageLateAck, Client: "c", Message: "odd id", State: gateway.Rejected, Reason: "r", Attempts: 1,
 			At: at, Result: []byte("no"), Detail: "d"}},
+		&Note{gateway.Event{Type: gateway.EventStoreRepaired, At: at, Repair: &gateway.StoreRepair{After: 7, Since: at}}},
+		&RemoveClient{"c", at},
 		&Put{[]gateway.Entry{{Key: "k", Value: []byte("v")}, {Key: "empty", Value: []byte{}}, {Key: "gone"}}},
 	} {
 		r := &Commit{Writer: 1, Boot: 2, N: 3, At: 4, Events: []Event{e}}
@@ -72,7 +74,7 @@ func TestOlderFormats(t *testing.T) {
 func FuzzRecord(f *testing.F) {
 	f.Add((&Commit{Events: []Event{&Probe{}, &Cancel{"m", time.Unix(1, 0)}}}).Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for k := KindAccept; k <= KindForgetEvents; k++ {
+		for k := KindAccept; k <= KindRemoveClient; k++ {
 			if e, err := decodeEvent(k, b); err == nil {
 				_ = e.encode(nil)
 			}
