@@ -94,11 +94,8 @@ func (m *Machine) account(name string) (*account, error) {
 	if name == "" {
 		return a, nil
 	}
-	row, err := readRow(m, accountKey(name), decodeAccount)
-	if row != nil {
-		a.accountRow = *row
-	}
-	if err == nil {
+	var err error
+	if a.accountRow, err = rowOrZero(m, accountKey(name), decodeAccount); err == nil {
 		m.accounts[name] = a
 	}
 	return a, err
@@ -176,11 +173,8 @@ func (m *Machine) hoard(id gateway.ClientID) (*hoard, error) {
 		return h, nil
 	}
 	h := &hoard{client: id}
-	row, err := readRow(m, hoardKey(id), decodeHoard)
-	if row != nil {
-		h.hoardRow = *row
-	}
-	if err == nil {
+	var err error
+	if h.hoardRow, err = rowOrZero(m, hoardKey(id), decodeHoard); err == nil {
 		m.hoards[id] = h
 	}
 	return h, err

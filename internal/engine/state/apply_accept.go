@@ -266,7 +266,7 @@ func (m *Machine) placeHead(e *record.Accept, row *messageRow, h *head) error {
 
 // acceptSelection stores a message to all clients that a rule selects now.
 func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) error {
-	audience, err := m.audience(e)
+	audience, err := m.State.audience(&e.To, e.Mask, m.bits)
 	if err != nil {
 		return err
 	}
@@ -300,27 +300,6 @@ func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) 
 // chunkCount is how many chunks cover all ordinals given so far.
 func (r *Standing) chunkCount() uint32 {
 	return (uint32(r.nextOrdinal) + record.ChunkBits - 1) / record.ChunkBits
-}
-
-// audience returns the recipients of a message to a group, to labels or to all.
-func (m *Machine) audience(e *record.Accept) (record.Bitmap, error) {
-	out := record.Bitmap{}
-	for n := range m.State.chunkCount() {
-		if e.Mask != nil && e.Mask[n] == nil {
-			continue
-		}
-		set, err := selected(&e.To, n, m.bits)
-		if err != nil {
-			return nil, err
-		}
-		if e.Mask != nil {
-			set.And(e.Mask[n])
-		}
-		if !set.Empty() {
-			out[n] = &set
-		}
-	}
-	return out, nil
 }
 
 // bits returns a copy of one chunk.
@@ -417,7 +396,7 @@ func (m *Machine) failFull(row *messageRow, h *head, audience record.Bitmap) err
 			return err
 		}
 		audience[record.ChunkOf(o)].Clear(o)
-		if err := m.setBit(finalChunk(row.seq, gateway.Failed, record.ChunkOf(o)), o, true); err != nil {
+		if err := m.setBit(stateChunk(row.seq, gateway.Failed, record.ChunkOf(o)), o, true); err != nil {
 			return err
 		}
 		m.failAtOnce(row, h, sparseKey(row.seq, o), c.id, gateway.ReasonQueueFull)

@@ -405,17 +405,15 @@ func (m *Machine) forgetMessage(e *record.ForgetMessage) error {
 	m.del(messageKey(row.id))
 	m.del(retentionKey(record.Nanos(msg.CompletedAt), row.id))
 	m.State.Messages--
+	for _, o := range row.recipients() {
+		m.del(finalKey(o, row.seq))
+	}
+	for _, name := range row.unknown {
+		m.del(unknownKey(name, row.seq))
+	}
 	switch row.form {
 	case formOne:
-		m.del(finalKey(row.ord, row.seq))
 		return nil
-	case formList:
-		for _, o := range row.ords {
-			m.del(finalKey(o, row.seq))
-		}
-		for _, name := range row.unknown {
-			m.del(unknownKey(name, row.seq))
-		}
 	case formBitmap:
 		if err := m.deleteWith(key64(kindStateBits, uint64(row.seq))); err != nil {
 			return err

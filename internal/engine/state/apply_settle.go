@@ -263,7 +263,7 @@ func (m *Machine) settleBit(c *client, h *head, named gateway.MessageID, v verdi
 	}
 	q.bits.Clear(c.ord)
 	m.touchChunk(q)
-	if err := m.setBit(finalChunk(h.seq, v.state, record.ChunkOf(c.ord)), c.ord, true); err != nil {
+	if err := m.setBit(stateChunk(h.seq, v.state, record.ChunkOf(c.ord)), c.ord, true); err != nil {
 		return err
 	}
 	f := v.final(h.id, h.createdAt, h.expiresAt, true)
@@ -284,7 +284,7 @@ func (m *Machine) lateBit(c *client, h *head, v verdict) error {
 		return err
 	}
 	for _, s := range [...]gateway.State{gateway.Expired, gateway.Canceled, gateway.Rejected, gateway.Failed} {
-		set, err := m.chunk(finalChunk(h.seq, s, record.ChunkOf(c.ord)))
+		set, err := m.chunk(stateChunk(h.seq, s, record.ChunkOf(c.ord)))
 		if err != nil {
 			return err
 		}
@@ -468,7 +468,7 @@ func (m *Machine) settleRestBits(h *head, v verdict) error {
 		if q.bits.Empty() {
 			continue
 		}
-		f, err := m.chunk(finalChunk(h.seq, v.state, n))
+		f, err := m.chunk(stateChunk(h.seq, v.state, n))
 		if err != nil {
 			return err
 		}

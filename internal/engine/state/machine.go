@@ -105,7 +105,12 @@ func queuedChunk(s gateway.Seq, n uint32) chunkID { return chunkID{kind: kindBit
 func onlineChunk(era uint64, n uint32) chunkID {
 	return chunkID{kind: kindOnline, seq: gateway.Seq(era), n: n}
 }
-func finalChunk(s gateway.Seq, st gateway.State, n uint32) chunkID {
+
+// stateChunk is of the recipients in a state, one of bitStates.
+func stateChunk(s gateway.Seq, st gateway.State, n uint32) chunkID {
+	if st == gateway.Queued {
+		return queuedChunk(s, n)
+	}
 	return chunkID{kind: kindStateBits, seq: s, state: st, n: n}
 }
 

@@ -23,7 +23,6 @@ type Iterator interface {
 	Next() bool
 	Prev() bool
 	Key() []byte
-	Value() []byte
 	ValueAndErr() ([]byte, error)
 	// Error returns why a move returned false, nil at the end of the rows.
 	Error() error
@@ -58,6 +57,15 @@ func readRow[T any](rows getter, key []byte, decode func(key, v []byte) (T, erro
 	}
 	row, err := decode(key, v)
 	return &row, err
+}
+
+// rowOrZero is readRow of a row whose zero value is absent.
+func rowOrZero[T any](rows getter, key []byte, decode func(key, v []byte) (T, error)) (row T, err error) {
+	p, err := readRow(rows, key, decode)
+	if p != nil {
+		row = *p
+	}
+	return row, err
 }
 
 // missing says that a row is not there that another one promises.

@@ -308,6 +308,14 @@ func decodeMessage(key, v []byte) (r messageRow, err error) {
 	return r, d.End()
 }
 
+// recipients returns the ordinals of the recipients that have a row each.
+func (r *messageRow) recipients() []record.Ordinal {
+	if r.form == formOne {
+		return []record.Ordinal{r.ord}
+	}
+	return r.ords
+}
+
 // onlineMark is the bit of a message's encoding, and of a delivery's state, that says
 // that it was pushed with mode=online.
 const onlineMark = 0x80

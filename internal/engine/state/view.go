@@ -91,6 +91,27 @@ func selected(to *gateway.Audience, n uint32, chunk func(chunkID) (record.Bitset
 	return set, nil
 }
 
+// audience returns all clients that a rule selects. A mask that is not nil narrows them.
+func (r *Standing) audience(to *gateway.Audience, mask record.Bitmap, chunk func(chunkID) (record.Bitset, error)) (record.Bitmap, error) {
+	out := record.Bitmap{}
+	for n := range r.chunkCount() {
+		if mask != nil && mask[n] == nil {
+			continue
+		}
+		set, err := selected(to, n, chunk)
+		if err != nil {
+			return nil, err
+		}
+		if mask != nil {
+			set.And(mask[n])
+		}
+		if !set.Empty() {
+			out[n] = &set
+		}
+	}
+	return out, nil
+}
+
 // clientRow returns a known client's row, ok false for an unknown one.
 func (v *View) clientRow(id gateway.ClientID) (row clientRow, ok bool, err error) {
 	k := clientKey(id)
@@ -177,12 +198,8 @@ func (v *View) broadcastsFor(o record.Ordinal) (n int, err error) {
 }
 
 // alone returns how much is queued for an ordinal alone.
-func (v *View) alone(o record.Ordinal) (n countRow, err error) {
-	row, err := readRow(v, countKey(o), decodeCount)
-	if row != nil {
-		n = *row
-	}
-	return n, err
+func (v *View) alone(o record.Ordinal) (countRow, error) {
+	return rowOrZero(v, countKey(o), decodeCount)
 }
 
 // record returns a client's record with all that is queued for it.

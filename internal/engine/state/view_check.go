@@ -42,9 +42,6 @@ func (r *Findings) Problem(format string, args ...any) {
 type verifier struct {
 	*View
 	r        *Findings
-	messages int
-	queued   int64
-	bitmaps  int64
 	expiry   int
 	perOrd   map[record.Ordinal]countRow // queued rows found
 	pending  int                         // messages that are not completed
@@ -101,15 +98,14 @@ func sound[T any](decode func(k, val []byte) (T, error)) func(k, val []byte) err
 
 // totals compares the counted rows with the counts of the state.
 func (c *verifier) totals() {
-	c.r.Queued, c.r.Messages, c.r.Broadcasts = int(c.queued), c.messages, int(c.bitmaps)
 	for _, n := range []struct {
 		what      string
 		got, want int64
 	}{
 		{"clients", int64(c.r.Clients), c.State.Clients},
-		{"messages", int64(c.messages), c.State.Messages},
-		{"queued deliveries", c.queued, c.State.Queued},
-		{"messages in bitmap form", c.bitmaps, c.State.bitmaps},
+		{"messages", int64(c.r.Messages), c.State.Messages},
+		{"queued deliveries", int64(c.r.Queued), c.State.Queued},
+		{"messages in bitmap form", int64(c.r.Broadcasts), c.State.bitmaps},
 		{"clients in online bitmaps", c.onBits, c.online},
 		{"bytes of events", c.bytes, c.State.eventBytes},
 		{"bytes of uplinks", c.uplinks, c.State.uplinkBytes},
@@ -135,7 +131,7 @@ func (c *verifier) queuedRow(k, val []byte) error {
 	if err != nil {
 		return err
 	}
-	c.queued++
+	c.r.Queued++
 	o := record.Ordinal(tail32(k[:5]))
 	n := c.perOrd[o]
 	n.n++
@@ -247,10 +243,10 @@ func (c *verifier) events(k, val []byte) error {
 	}
 	c.bytes += int64(len(k) + len(val))
 	for _, e := range events {
-		if e.Number <= c.event || e.Number+uint64(e.N)-1 > c.State.Event {
+		if e.Number <= c.event || e.last() > c.State.Event {
 			return fmt.Errorf("%d events from number %d, after %d; the last is %d", e.N, e.Number, c.event, c.State.Event)
 		}
-		c.event = e.Number + uint64(e.N) - 1
+		c.event = e.last()
 		if n := e.Clients.Count(); n != 0 && n != e.N {
 			return fmt.Errorf("event %d is of %d clients and has taken %d numbers", e.Number, n, e.N)
 		}
@@ -263,7 +259,7 @@ func (c *verifier) queuedBits(k, val []byte) error {
 	if err := decodeChunk(&set, k, val); err != nil {
 		return err
 	}
-	c.queued += int64(set.Count())
+	c.r.Queued += set.Count()
 	return nil
 }
 
@@ -272,7 +268,7 @@ func (c *verifier) message(k, val []byte) error {
 	if err != nil {
 		return err
 	}
-	c.messages++
+	c.r.Messages++
 	msg, err := c.View.message(&row)
 	if err != nil {
 		return err
@@ -288,19 +284,15 @@ func (c *verifier) message(k, val []byte) error {
 	if v, err := c.get(index); err != nil || v == nil {
 		return errors.Join(err, fmt.Errorf("row %q: %w", index, record.ErrMissing))
 	}
-	switch row.form {
-	case formOne:
-		return c.recipients(&row, []record.Ordinal{row.ord})
-	case formList:
-		return c.recipients(&row, row.ords)
-	default:
+	if row.form == formBitmap {
 		return c.bits(&row)
 	}
+	return c.recipients(&row)
 }
 
 // recipients checks that each recipient has exactly one row.
-func (c *verifier) recipients(row *messageRow, ords []record.Ordinal) error {
-	for _, o := range ords {
+func (c *verifier) recipients(row *messageRow) error {
+	for _, o := range row.recipients() {
 		q, err := c.get(queueKey(o, row.seq))
 		if err != nil {
 			return err
@@ -323,7 +315,7 @@ func (c *verifier) bits(row *messageRow) error {
 		return err
 	}
 	if h.count[gateway.Queued] > 0 {
-		c.bitmaps++
+		c.r.Broadcasts++
 		if h.account != "" {
 			a := c.accounts[h.account]
 			a.bitmaps++
@@ -335,12 +327,8 @@ func (c *verifier) bits(row *messageRow) error {
 	for n := range h.chunks {
 		var all record.Bitset
 		sum := 0
-		for _, s := range append([]gateway.State{gateway.Queued}, finalStates[:]...) {
-			id := finalChunk(row.seq, s, n)
-			if s == gateway.Queued {
-				id = queuedChunk(row.seq, n)
-			}
-			set, err := c.chunk(id)
+		for _, s := range bitStates {
+			set, err := c.chunk(stateChunk(row.seq, s, n))
 			if err != nil {
 				return err
 			}

@@ -39,7 +39,7 @@ func (v *View) ClientEvents(q gateway.ClientEventQuery) (p gateway.Page[gateway.
 					return false, err
 				}
 			}
-			if !of || q.Before != 0 && e.Number >= q.Before || e.Number+uint64(e.N)-1 <= after {
+			if !of || q.Before != 0 && e.Number >= q.Before || e.last() <= after {
 				continue
 			}
 			if r.room <= 0 {
@@ -104,7 +104,7 @@ func (r *eventReader) concerns(e *Event, o record.Ordinal) (bool, error) {
 		f, err := r.finalRow(finalKey(o, row.seq))
 		return f != nil && e.settled(f), err
 	}
-	set, err := r.chunk(finalChunk(row.seq, e.State, uint32(o/record.ChunkBits)))
+	set, err := r.chunk(stateChunk(row.seq, e.State, uint32(o/record.ChunkBits)))
 	if err != nil || !set.Has(o) {
 		return false, err
 	}

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 func (v *View) Events(after uint64, limit int, buf []gateway.Event) (events []gateway.Event, through uint64, err error) {
 	r := eventReader{View: v, after: after, through: after, room: limit, events: buf}
 	from, err := v.eventRow(after + 1)
-	if err != nil || from == nil {
+	if err != nil {
 		return buf, after, err
 	}
 	err = v.each(from, []byte{kindEvents + 1}, false, func(k, val []byte) (bool, error) {
@@ -38,8 +37,8 @@ func (v *View) Events(after uint64, limit int, buf []gateway.Event) (events []ga
 	return r.events, r.through, err
 }
 
-// eventRow returns the key of the row that has a number, or else of the first row
-// behind it; nil if there is none.
+// eventRow returns a key at which the row that has a number is the first one, or else the
+// first row behind it.
 func (v *View) eventRow(number uint64) (key []byte, err error) {
 	to := []byte{kindEvents + 1}
 	if number < ^uint64(0) {
@@ -105,25 +104,15 @@ func (v *View) eventTime(number uint64) (first uint64, at int64, err error) {
 		return 0, 0, err
 	}
 	err = v.each(from, []byte{kindEvents + 1}, false, func(k, val []byte) (bool, error) {
-		d, t, err := openEvents(slices.Clone(k), val)
-		if err != nil {
-			return false, err
-		}
-		end := tail64(k)
-		if end < number { // the row may end before the number: look at its entries
-			for len(d.Rest) > 0 {
-				e := Event{Kind: EventKind(d.Byte())}
-				if err := e.decode(d.Bytes(), t); err != nil || d.Err != nil {
-					return false, errors.Join(err, d.Err)
-				}
-				end += uint64(e.N)
-			}
-			if end <= number {
-				return true, nil
+		if tail64(k) < number { // the row may end before the number: look at its entries
+			events, err := DecodeEvents(slices.Clone(k), val)
+			if err != nil || len(events) == 0 || events[len(events)-1].last() < number {
+				return true, err
 			}
 		}
-		first, at = tail64(k), t
-		return false, nil
+		first = tail64(k)
+		_, at, err = openEvents(slices.Clone(k), val)
+		return false, err
 	})
 	return first, at, err
 }
@@ -140,14 +129,13 @@ type eventReader struct {
 
 // entry appends the events of an entry that are above after, while there is room.
 func (r *eventReader) entry(e *Event) error {
-	end := e.Number + uint64(e.N) - 1
-	if r.room <= 0 || end <= r.after {
+	if r.room <= 0 || e.last() <= r.after {
 		return nil
 	}
 	r.fields = e.fields()
 	switch {
 	case r.fields.Type == "": // of a later version
-		r.through = end
+		r.through = e.last()
 		return nil
 	case e.N == 1 && e.Clients == nil && e.Kind != EventSettledRest:
 		if err := r.complete(e); err != nil {
@@ -303,7 +291,7 @@ func (r *eventReader) expand(e *Event) error {
 			r.through = number
 		}
 		number++
-		return r.room > 0 && number < e.Number+uint64(e.N), nil
+		return r.room > 0 && number <= e.last(), nil
 	}
 	var err error
 	if e.Kind == EventSettledRest {
@@ -321,7 +309,7 @@ func (r *eventReader) expand(e *Event) error {
 		}
 	}
 	if err == nil && r.room > 0 {
-		r.through = e.Number + uint64(e.N) - 1
+		r.through = e.last()
 	}
 	return err
 }
@@ -363,7 +351,7 @@ func (r *eventReader) rest(e *Event, fn func(record.Ordinal) (bool, error)) (mor
 		return true, err
 	}
 	for n := range h.chunks {
-		set, err := r.chunk(finalChunk(row.seq, e.State, n))
+		set, err := r.chunk(stateChunk(row.seq, e.State, n))
 		if err != nil {
 			return false, err
 		}

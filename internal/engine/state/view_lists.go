@@ -93,22 +93,15 @@ func clientRange(q *gateway.ClientQuery) (from, to []byte) {
 		if itself == q.Descending {
 			at = append(at, 0)
 		}
-		if q.Descending {
-			to = minKey(to, at)
-		} else if string(at) > string(from) {
+		if q.Descending && string(at) < string(to) {
+			to = at
+		} else if !q.Descending && string(at) > string(from) {
 			from = at
 		}
 	}
 	start(q.From, true)
 	start(q.After, false)
 	return from, to
-}
-
-func minKey(a, b []byte) []byte {
-	if string(b) < string(a) {
-		return b
-	}
-	return a
 }
 
 func matches(row *clientRow, q *gateway.ClientQuery) bool {

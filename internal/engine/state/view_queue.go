@@ -111,11 +111,7 @@ func (v *View) oldestQueued(o record.Ordinal) (at int64, ok bool, err error) {
 func (l *lane) firstAt() (at int64, ok bool, err error) {
 	seq, many := l.broadcast()
 	if l.ok && (!many || gateway.Seq(tail64(l.rows.Key())) < seq) {
-		val, err := l.rows.ValueAndErr()
-		if err != nil {
-			return 0, false, err
-		}
-		q, err := decodeQueued(l.rows.Key(), val)
+		q, err := l.queued()
 		return q.createdAt, err == nil, err
 	}
 	if !many {
@@ -165,10 +161,19 @@ func (l *lane) next() (p gateway.Transmission, ok bool, err error) {
 	return p, err == nil, err
 }
 
+// queued returns the row that rows stands on.
+func (l *lane) queued() (q queueRow, err error) {
+	val, err := l.rows.ValueAndErr()
+	if err == nil {
+		q, err = decodeQueued(l.rows.Key(), val)
+	}
+	return q, err
+}
+
 // row takes the row that rows stands on.
 func (l *lane) row() (gateway.Transmission, error) {
 	seq := gateway.Seq(tail64(l.rows.Key()))
-	q, err := decodeQueued(l.rows.Key(), l.rows.Value())
+	q, err := l.queued()
 	if err != nil {
 		return gateway.Transmission{}, err
 	}

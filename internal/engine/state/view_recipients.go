@@ -48,13 +48,10 @@ func (v *View) queueOf(id gateway.ClientID) (queue countRow, known bool, err err
 // view does not have.
 func (v *View) roomFor(name string, added int64, b *record.Bounds) error {
 	var own accountRow
+	var err error
 	if name != "" {
-		row, err := readRow(v, accountKey(name), decodeAccount)
-		if err != nil {
+		if own, err = rowOrZero(v, accountKey(name), decodeAccount); err != nil {
 			return err
-		}
-		if row != nil {
-			own = *row
 		}
 	}
 	return gateway.TooManyClients(name, own.clients+added, v.State.Clients+added, b.MaxClients)
@@ -87,12 +84,13 @@ func (v *View) namedRecipients(a *gateway.Acceptance, b *record.Bounds) (r gatew
 }
 
 func (v *View) selectedRecipients(a *gateway.Acceptance) (r gateway.Recipients, err error) {
-	audience := record.Bitmap{}
+	var audience record.Bitmap
 	if a.Among != nil || a.Only != nil {
-		if audience, err = v.Mask(a); err != nil {
-			return r, err
-		}
-	} else if err := v.wholeAudience(&a.To, audience); err != nil {
+		audience, err = v.Mask(a)
+	} else {
+		audience, err = v.State.audience(&a.To, nil, v.chunk)
+	}
+	if err != nil {
 		return r, err
 	}
 	r.Total = audience.Count()
@@ -120,20 +118,6 @@ func (v *View) selectedRecipients(a *gateway.Acceptance) (r gateway.Recipients, 
 		}
 	}
 	return r, a.TooMany(r.Total)
-}
-
-// wholeAudience adds every client that a rule selects to audience.
-func (v *View) wholeAudience(to *gateway.Audience, audience record.Bitmap) error {
-	for n := range v.State.chunkCount() {
-		set, err := selected(to, n, v.chunk)
-		if err != nil {
-			return err
-		}
-		if !set.Empty() {
-			audience[n] = &set
-		}
-	}
-	return nil
 }
 
 // fullAmong returns the clients of an audience whose queues have no room.
