@@ -332,7 +332,7 @@ func (m *Machine) removeClient(e *record.RemoveClient, r *Result) error {
 		return nil
 	}
 	at := record.Nanos(e.At)
-	if r.N, err = m.cancelQueued(c, gateway.Span{}, verdict{state: gateway.Canceled, reason: gateway.ReasonClientForgotten, at: at}); err != nil {
+	if r.N, err = m.cancelQueued(c, gateway.Span{}, &gateway.Outcome{State: gateway.Canceled, Reason: gateway.ReasonClientForgotten, At: e.At}); err != nil {
 		return err
 	}
 	if m.online(c) {
