@@ -153,6 +153,13 @@ func domainError(c gateway.Code, format string, args ...any) *gateway.Error {
 	return &gateway.Error{Code: c, Message: fmt.Sprintf(format, args...)}
 }
 
+// limitError is domainError with the limit that was met.
+func limitError[N int | int64](c gateway.Code, limit N, format string, args ...any) error {
+	err := domainError(c, format, args...)
+	err.Limit = int64(limit)
+	return err
+}
+
 func unknownClient(id gateway.ClientID) error {
 	return domainError(gateway.CodeClientNotFound, "no client %q is known", id)
 }

@@ -278,12 +278,8 @@ func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) 
 		return m.acceptBitmap(e, row, audience, total, r)
 	}
 	var known []*client
-	for n := range m.State.chunkCount() {
-		set := audience[n]
-		if set == nil {
-			continue
-		}
-		set.Each(n, 0, func(o record.Ordinal) bool {
+	for _, n := range audience.Chunks() {
+		audience[n].Each(n, 0, func(o record.Ordinal) bool {
 			var c *client
 			if c, err = m.clientByOrdinal(o); err == nil {
 				known = append(known, c)
@@ -328,20 +324,15 @@ func (m *Machine) acceptBitmap(e *record.Accept, row *messageRow, audience recor
 	if err := m.failFull(row, h, audience); err != nil {
 		return err
 	}
-	for n, set := range audience {
+	for _, n := range audience.Chunks() { // in their order: the same log writes the same batch
 		c, err := m.chunk(queuedChunk(row.seq, n))
 		if err != nil {
 			return err
 		}
-		c.bits = *set
-		h.count[gateway.Queued] += set.Count()
+		c.bits = *audience[n]
+		m.touchChunk(c)
 	}
-	// In the order of chunks, so that the same log writes the same batch.
-	for n := range h.chunks {
-		if audience[n] != nil {
-			m.touchChunk(m.chunks[queuedChunk(row.seq, n)])
-		}
-	}
+	h.count[gateway.Queued] = audience.Count()
 	if err := m.noteAbsent(row, audience); err != nil {
 		return err
 	}

@@ -305,11 +305,11 @@ func (m *Machine) purge(e *record.Purge, r *Result) error {
 // cancelQueued settles the queue of a client within span, and returns how many
 // deliveries those were.
 func (m *Machine) cancelQueued(c *client, span gateway.Span, o *gateway.Outcome) (n int, err error) {
-	rows, err := m.keysWith(key32(kindQueued, uint32(c.ord)), 0)
+	rows, err := m.keysWith(key32(kindQueued, uint32(c.ord)))
 	if err != nil {
 		return 0, err
 	}
-	bits, err := m.keysWith(key32(kindBits, record.ChunkOf(c.ord)), 0)
+	bits, err := m.keysWith(key32(kindBits, record.ChunkOf(c.ord)))
 	if err != nil {
 		return 0, err
 	}

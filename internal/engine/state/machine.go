@@ -244,11 +244,11 @@ func (m *Machine) flush() {
 		}
 		if c.countDirty {
 			m.counts = append(m.counts, c)
-		}
-		if c.countDirty && c.n == 0 {
-			m.del(countKey(c.ord))
-		} else if c.countDirty {
-			m.set(countKey(c.ord), c.countRow.encode())
+			if k := countKey(c.ord); c.n == 0 {
+				m.del(k)
+			} else {
+				m.set(k, c.countRow.encode())
+			}
 		}
 		c.rowDirty, c.countDirty = false, false
 	}
@@ -496,20 +496,19 @@ func (m *Machine) touchHead(h *head) {
 	}
 }
 
-// keysWith returns copies of the keys that start with prefix, at most max (0 =
-// all), the caches included.
-func (m *Machine) keysWith(prefix []byte, max int) (keys [][]byte, err error) {
+// keysWith returns copies of the keys that start with prefix, the caches included.
+func (m *Machine) keysWith(prefix []byte) (keys [][]byte, err error) {
 	m.flush()
 	err = m.each(prefix, afterPrefix(prefix), func(k, _ []byte) (bool, error) {
 		keys = append(keys, slices.Clone(k))
-		return max == 0 || len(keys) < max, nil
+		return true, nil
 	})
 	return keys, err
 }
 
 // deleteWith deletes the rows whose keys start with prefix.
 func (m *Machine) deleteWith(prefix []byte) error {
-	keys, err := m.keysWith(prefix, 0)
+	keys, err := m.keysWith(prefix)
 	for _, k := range keys {
 		m.del(k)
 	}

@@ -223,16 +223,12 @@ func decodeCount(key, v []byte) (r countRow, err error) {
 // refusal returns why the queue has no room for a message to its client alone, nil if it
 // has. size is that of the payload, bytes.
 func (r countRow) refusal(id gateway.ClientID, size int64, b *record.Bounds) error {
-	full := func(what string, limit int64) error {
-		err := domainError(gateway.CodeQueueFull, "the queue of client %q has reached its limit of %d %s", id, limit, what)
-		err.Limit = limit
-		return err
-	}
+	const text = "the queue of client %q has reached its limit of %d %s"
 	switch {
 	case r.n >= b.MaxQueued:
-		return full("messages", int64(b.MaxQueued))
+		return limitError(gateway.CodeQueueFull, b.MaxQueued, text, id, b.MaxQueued, "messages")
 	case r.bytes+size > b.MaxQueuedBytes:
-		return full("bytes", b.MaxQueuedBytes)
+		return limitError(gateway.CodeQueueFull, b.MaxQueuedBytes, text, id, b.MaxQueuedBytes, "bytes")
 	}
 	return nil
 }

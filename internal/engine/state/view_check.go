@@ -185,16 +185,10 @@ func (c *verifier) clientRow(k, val []byte) error {
 	if err != nil {
 		return err
 	}
-	ids := []chunkID{knownChunk(record.ChunkOf(row.ord))}
+	ids := append(row.bitmaps(), knownChunk(record.ChunkOf(row.ord)))
 	if eras.live(row.connectedIn) {
 		c.online++
 		ids = append(ids, onlineChunk(row.connectedIn, record.ChunkOf(row.ord)))
-	}
-	for _, g := range row.groups {
-		ids = append(ids, groupChunk(g, record.ChunkOf(row.ord)))
-	}
-	for l, val := range row.labels {
-		ids = append(ids, labelChunk(l, val, record.ChunkOf(row.ord)))
 	}
 	for _, id := range ids {
 		set, err := c.chunk(id)

@@ -129,7 +129,7 @@ func (m *Machine) endEra() error {
 	if m.era == 0 {
 		return nil
 	}
-	keys, err := m.keysWith(key64(kindOnline, m.era), 0)
+	keys, err := m.keysWith(key64(kindOnline, m.era))
 	if err != nil || len(keys) == 0 {
 		return err
 	}
