@@ -293,17 +293,20 @@ func (r *eventReader) expand(e *Event) error {
 		number++
 		return r.room > 0 && number <= e.last(), nil
 	}
+	chunk := func(n uint32, set *record.Bitset) (more bool, err error) {
+		if c := uint64(set.Count()); number+c <= r.after+1 { // none is above after
+			number += c
+			return true, nil
+		}
+		return eachOf(set, n, each)
+	}
 	var err error
 	if e.Kind == EventSettledRest {
-		_, err = r.rest(e, each)
+		err = r.rest(e, each, chunk)
 	} else {
 		for _, n := range e.Clients.Chunks() {
-			if c := uint64(e.Clients[n].Count()); number+c <= r.after+1 {
-				number += c
-				continue
-			}
 			var more bool
-			if more, err = eachOf(e.Clients[n], n, each); err != nil || !more {
+			if more, err = chunk(n, e.Clients[n]); err != nil || !more {
 				break
 			}
 		}
@@ -324,49 +327,63 @@ func eachOf(set *record.Bitset, n uint32, fn func(record.Ordinal) (bool, error))
 	return more, err
 }
 
-// rest calls fn with the clients whose deliveries an entry has settled together: those
-// in its state that no other event has settled.
-func (r *eventReader) rest(e *Event, fn func(record.Ordinal) (bool, error)) (more bool, err error) {
+// rest calls one or chunk with the clients whose deliveries an entry has settled together:
+// those in its state that no other event has settled. It ends when they return false.
+func (r *eventReader) rest(e *Event, one func(record.Ordinal) (bool, error), chunk func(uint32, *record.Bitset) (bool, error)) error {
 	row, err := r.messageRow(e.Message)
 	if err != nil || row == nil {
-		return true, err
+		return err
 	}
 	if row.form == formList {
 		for _, o := range row.ords {
 			f, err := r.finalRow(finalKey(o, row.seq))
 			if err != nil {
-				return false, err
+				return err
 			}
 			if f == nil || !e.settled(f) {
 				continue
 			}
-			if more, err := fn(o); err != nil || !more {
-				return more, err
+			if more, err := one(o); err != nil || !more {
+				return err
 			}
 		}
-		return true, nil
+		return nil
 	}
 	h, err := r.head(row.seq)
 	if err != nil || h == nil {
-		return true, err
+		return err
 	}
 	for n := range h.chunks {
 		set, err := r.chunk(stateChunk(row.seq, e.State, n))
-		if err != nil {
-			return false, err
+		if err == nil && e.State != gateway.Expired { // nothing expires alone
+			err = r.dropOthers(e, row.seq, n, &set)
 		}
-		more, err := eachOf(&set, n, func(o record.Ordinal) (bool, error) {
-			f, err := r.finalRow(sparseKey(row.seq, o))
-			if err != nil || f != nil && f.reason != e.Reason {
-				return true, err
-			}
-			return fn(o)
-		})
-		if err != nil || !more {
-			return more, err
+		if err != nil {
+			return err
+		}
+		if more, err := chunk(n, &set); err != nil || !more {
+			return err
 		}
 	}
-	return true, nil
+	return nil
+}
+
+// dropOthers takes the clients out of a chunk that came into the entry's state before it.
+// A row of each says why.
+func (r *eventReader) dropOthers(e *Event, seq gateway.Seq, n uint32, set *record.Bitset) error {
+	first := record.Ordinal(n) * record.ChunkBits
+	end := append(sparseKey(seq, first+record.ChunkBits-1), 0)
+	return r.each(sparseKey(seq, first), end, false, func(k, val []byte) (bool, error) {
+		o := record.Ordinal(tail32(k))
+		if !set.Has(o) {
+			return true, nil
+		}
+		f, err := decodeFinal(k, val)
+		if f.reason != e.Reason {
+			set.Clear(o)
+		}
+		return true, err
+	})
 }
 
 // settled reports whether the delivery of a row became final with the entry.
