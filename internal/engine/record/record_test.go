@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -81,4 +82,16 @@ func FuzzRecord(f *testing.F) {
 		}
 		_, _ = Decode(b)
 	})
+}
+
+// The error of a damaged row still names it when an iterator's key has changed.
+func TestCorruptErrorKeepsItsKey(t *testing.T) {
+	for _, value := range []string{"", "damaged"} {
+		key := []byte("key")
+		_, err := CheckSum(key, []byte(value))
+		copy(key, "an iterator's next")
+		if c, ok := errors.AsType[*CorruptError](err); !ok || string(c.Key) != "key" {
+			t.Errorf("the damaged row is %v, want that of key", err)
+		}
+	}
 }

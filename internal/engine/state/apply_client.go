@@ -357,7 +357,7 @@ func decodeForgotten(k, v []byte) (r forgottenRow, err error) {
 	}
 	d := record.Decoder{Rest: v}
 	r.seq = gateway.Seq(d.Uint())
-	return r, corrupt(k, d.End())
+	return r, record.Corrupt(k, d.End())
 }
 
 // dropClient removes the rows of a client that is offline and has nothing queued. Its

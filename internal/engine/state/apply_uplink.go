@@ -23,7 +23,7 @@ func decodeArrival(key, v []byte) (r arrivalRow, err error) {
 	if counted {
 		d := record.Decoder{Rest: size}
 		r.size = int64(d.Uint())
-		err = corrupt(key, d.End())
+		err = record.Corrupt(key, d.End())
 	}
 	return r, err
 }

@@ -182,7 +182,7 @@ func DecodeEvents(key, v []byte) (events []Event, err error) {
 	for number := tail64(key); len(d.Rest) > 0; {
 		e := Event{Number: number, Kind: EventKind(d.Byte())}
 		if err := e.decode(d.Bytes(), at); err != nil || d.Err != nil {
-			return nil, &record.CorruptError{Key: key, Cause: record.ErrShort}
+			return nil, record.Corrupt(key, record.ErrShort)
 		}
 		events = append(events, e)
 		number += uint64(e.N)

@@ -351,7 +351,7 @@ func (m *Machine) clientByOrdinal(o record.Ordinal) (*client, error) {
 	}
 	c, err := m.counted(gateway.ClientID(v))
 	if err == nil && (c == nil || c.ord != o) {
-		return nil, &record.CorruptError{Key: ordinalKey(o), Cause: fmt.Errorf("no client %q with this ordinal", v)}
+		return nil, record.Corrupt(ordinalKey(o), fmt.Errorf("no client %q with this ordinal", v))
 	}
 	return c, err
 }

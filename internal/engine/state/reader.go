@@ -2,7 +2,6 @@ package state
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/longwire/longwire/internal/engine/record"
 )
@@ -69,15 +68,7 @@ func rowOrZero[T any](rows getter, key []byte, decode func(key, v []byte) (T, er
 }
 
 // missing says that a row is not there that another one promises.
-func missing(key []byte) error { return &record.CorruptError{Key: key, Cause: record.ErrMissing} }
-
-// corrupt names the row of an error of its value; nil stays nil.
-func corrupt(key []byte, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &record.CorruptError{Key: slices.Clone(key), Cause: err}
-}
+func missing(key []byte) error { return record.Corrupt(key, record.ErrMissing) }
 
 // each calls fn with the rows of [from, to) in rising or falling order until it
 // returns false. Key and value are valid during the call only.

@@ -113,7 +113,7 @@ func decodeState(v []byte) (r Standing, err error) {
 		r = Standing{Pos: n[0], era: n[1], At: int64(n[3]), Seq: gateway.Seq(n[4]), Useq: n[5], nextOrdinal: record.Ordinal(n[6]),
 			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10])}
 	default:
-		err = &record.CorruptError{Key: keyState, Cause: record.ErrShort}
+		err = record.Corrupt(keyState, record.ErrShort)
 	}
 	return r, err
 }
@@ -217,7 +217,7 @@ func (r countRow) encode() []byte {
 func decodeCount(key, v []byte) (r countRow, err error) {
 	d := record.Decoder{Rest: v}
 	r.n, r.bytes = d.Int(), int64(d.Uint())
-	return r, corrupt(key, d.End())
+	return r, record.Corrupt(key, d.End())
 }
 
 // refusal returns why the queue has no room for a message to its client alone, nil if it
@@ -345,7 +345,7 @@ func decodeQueued(key, v []byte) (r queueRow, err error) {
 	d := record.Decoder{Rest: v}
 	r.id, r.createdAt, r.expiresAt, r.size = d.ID(), int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	r.many = d.Bool()
-	return r, corrupt(key, d.End())
+	return r, record.Corrupt(key, d.End())
 }
 
 // bytes returns the size that counts against the client's limit.
@@ -482,7 +482,7 @@ func decodeKey(key, v []byte) (r keyRow, err error) {
 	if len(d.Rest) > 0 { // rows of format 3 end here
 		r.online = d.Bool()
 	}
-	return r, corrupt(key, d.End())
+	return r, record.Corrupt(key, d.End())
 }
 
 // mismatch refuses a request that is not the one that the key was given for.

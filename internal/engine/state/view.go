@@ -65,7 +65,7 @@ func decodeChunk(set *record.Bitset, k, val []byte) error {
 	if err != nil {
 		return err
 	}
-	return corrupt(k, set.Decode(val))
+	return record.Corrupt(k, set.Decode(val))
 }
 
 // selected returns one chunk of an audience that a rule selects, of chunks of bitmaps.

@@ -21,7 +21,7 @@ func (v *View) ClientEvents(q gateway.ClientEventQuery) (p gateway.Page[gateway.
 	}
 	after := max(q.After, v.State.EventsGone)
 	err = v.each([]byte{kindEvents}, to, true, func(k, val []byte) (bool, error) {
-		list, entries, end, err := eventsOf(q.Client, slices.Clone(k), val)
+		list, entries, end, err := eventsOf(q.Client, k, val)
 		switch {
 		case err != nil:
 			return false, err
@@ -78,12 +78,12 @@ func eventsOf(client gateway.ClientID, key, v []byte) (list []Event, entries int
 		many := body.Byte()&partMany != 0
 		if d.Err == nil && (many || string(body.Bytes()) == string(client)) {
 			if err := e.decode(raw, at); err != nil {
-				return nil, 0, 0, &record.CorruptError{Key: key, Cause: record.ErrShort}
+				return nil, 0, 0, record.Corrupt(key, record.ErrShort)
 			}
 			list = append(list, e)
 		}
 		if d.Err != nil || body.Err != nil {
-			return nil, 0, 0, &record.CorruptError{Key: key, Cause: record.ErrShort}
+			return nil, 0, 0, record.Corrupt(key, record.ErrShort)
 		}
 		number += uint64(e.N)
 	}

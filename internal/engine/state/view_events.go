@@ -20,7 +20,7 @@ func (v *View) Events(after uint64, limit int, buf []gateway.Event) (events []ga
 		if r.room <= 0 {
 			return false, nil
 		}
-		list, err := DecodeEvents(slices.Clone(k), val)
+		list, err := DecodeEvents(k, val)
 		if err != nil {
 			return false, err
 		}
@@ -105,13 +105,13 @@ func (v *View) eventTime(number uint64) (first uint64, at int64, err error) {
 	}
 	err = v.each(from, []byte{kindEvents + 1}, false, func(k, val []byte) (bool, error) {
 		if tail64(k) < number { // the row may end before the number: look at its entries
-			events, err := DecodeEvents(slices.Clone(k), val)
+			events, err := DecodeEvents(k, val)
 			if err != nil || len(events) == 0 || events[len(events)-1].last() < number {
 				return true, err
 			}
 		}
 		first = tail64(k)
-		_, at, err = openEvents(slices.Clone(k), val)
+		_, at, err = openEvents(k, val)
 		return false, err
 	})
 	return first, at, err
@@ -403,7 +403,7 @@ func (v *View) Entries(prefix, after string, limit int) (gateway.Page[gateway.En
 		if !p.next(key) {
 			return false, nil
 		}
-		val, err := record.CheckSum(slices.Clone(k), val)
+		val, err := record.CheckSum(k, val)
 		p.Items = append(p.Items, gateway.Entry{Key: key, Value: append([]byte{}, val...)})
 		return true, err
 	})
