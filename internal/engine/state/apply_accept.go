@@ -278,17 +278,12 @@ func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) 
 		return m.acceptBitmap(e, row, audience, total, r)
 	}
 	var known []*client
-	for _, n := range audience.Chunks() {
-		audience[n].Each(n, 0, func(o record.Ordinal) bool {
-			var c *client
-			if c, err = m.clientByOrdinal(o); err == nil {
-				known = append(known, c)
-			}
-			return err == nil
-		})
+	for o := range audience.Each() {
+		c, err := m.clientByOrdinal(o)
 		if err != nil {
 			return err
 		}
+		known = append(known, c)
 	}
 	return m.acceptRows(e, row, known)
 }

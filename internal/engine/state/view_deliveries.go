@@ -224,18 +224,19 @@ func (v *View) bitChunk(h *headRow, seq gateway.Seq, n uint32, from record.Ordin
 		}
 		all.Or(&sets[i])
 	}
-	all.Each(n, from, func(o record.Ordinal) bool {
-		var name gateway.ClientID
-		if name, err = v.nameOf(o); err != nil || !p.next(name) {
-			return false
+	for o := range all.Each(n, from) {
+		name, err := v.nameOf(o)
+		if err != nil || !p.next(name) {
+			return err
 		}
-		s := states[slices.IndexFunc(sets, func(set record.Bitset) bool { return set.Has(o) })]
-		var d gateway.Delivery
-		d, err = v.bit(h, s, seq, o, name)
+		i := slices.IndexFunc(sets, func(set record.Bitset) bool { return set.Has(o) })
+		d, err := v.bit(h, states[i], seq, o, name)
+		if err != nil {
+			return err
+		}
 		p.Items = append(p.Items, d)
-		return err == nil
-	})
-	return err
+	}
+	return nil
 }
 
 // recipientAfter returns the ordinal behind the one that a client has, or had, as a

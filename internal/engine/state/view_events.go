@@ -298,7 +298,12 @@ func (r *eventReader) expand(e *Event) error {
 			number += c
 			return true, nil
 		}
-		return eachOf(set, n, each)
+		for o := range set.Each(n, 0) {
+			if more, err := each(o); err != nil || !more {
+				return false, err
+			}
+		}
+		return true, nil
 	}
 	var err error
 	if e.Kind == EventSettledRest {
@@ -315,16 +320,6 @@ func (r *eventReader) expand(e *Event) error {
 		r.through = e.last()
 	}
 	return err
-}
-
-// eachOf calls fn with the ordinals of a chunk until it returns false.
-func eachOf(set *record.Bitset, n uint32, fn func(record.Ordinal) (bool, error)) (more bool, err error) {
-	more = set.Each(n, 0, func(o record.Ordinal) bool {
-		var next bool
-		next, err = fn(o)
-		return next && err == nil
-	})
-	return more, err
 }
 
 // rest calls one or chunk with the clients whose deliveries an entry has settled together:

@@ -99,23 +99,18 @@ func (v *View) selectedRecipients(a *gateway.Acceptance) (r gateway.Recipients, 
 		return r, err
 	}
 	r.Failed = len(full)
-	for _, n := range audience.Chunks() {
-		audience[n].Each(n, 0, func(o record.Ordinal) bool {
-			if len(r.Sample) == gateway.RecipientSample {
-				return false
-			}
-			if full[o] {
-				return true
-			}
-			var id gateway.ClientID
-			if id, err = v.nameOf(o); err == nil {
-				r.Sample = append(r.Sample, id)
-			}
-			return err == nil
-		})
+	for o := range audience.Each() {
+		if len(r.Sample) == gateway.RecipientSample {
+			break
+		}
+		if full[o] {
+			continue
+		}
+		id, err := v.nameOf(o)
 		if err != nil {
 			return r, err
 		}
+		r.Sample = append(r.Sample, id)
 	}
 	return r, a.TooMany(r.Total)
 }
