@@ -80,8 +80,7 @@ func (e *Accept) Free() {
 func (e *Accept) Kind() Kind { return KindAccept }
 
 func (e *Accept) Size() int {
-	n := 256 + len(e.Payload) + 64*len(e.Metadata) + 48*len(e.To.Clients) + len(e.Mask)*(ChunkBits/8+8)
-	return n
+	return 256 + len(e.Payload) + 64*len(e.Metadata) + 48*len(e.To.Clients) + len(e.Mask)*(ChunkBits/8+8)
 }
 
 func (e *Accept) encode(b []byte) []byte {

@@ -76,13 +76,11 @@ func eventsOf(client gateway.ClientID, key, v []byte) (list []Event, entries int
 		body := record.Decoder{Rest: d.Bytes()}
 		raw := body.Rest
 		many := body.Byte()&partMany != 0
-		if d.Err == nil && (many || string(body.Bytes()) == string(client)) {
-			if err := e.decode(raw, at); err != nil {
-				return nil, 0, 0, record.Corrupt(key, record.ErrShort)
-			}
+		if many || string(body.Bytes()) == string(client) {
+			err = e.decode(raw, at)
 			list = append(list, e)
 		}
-		if d.Err != nil || body.Err != nil {
+		if err != nil || d.Err != nil || body.Err != nil {
 			return nil, 0, 0, record.Corrupt(key, record.ErrShort)
 		}
 		number += uint64(e.N)
