@@ -12,11 +12,15 @@ import (
 // costs some milliseconds at most.
 const maxScan = 2_000
 
+// maxPageBytes bounds the payloads of one page: it ends behind the one that reaches it.
+const maxPageBytes = 16 << 20
+
 // page collects one page of a list.
 type page[T, K any] struct {
 	gateway.Page[T, K]
 	limit   int
 	scanned int
+	bytes   int // of payloads
 }
 
 func newPage[T, K any](limit int) *page[T, K] {
@@ -28,7 +32,7 @@ func newPage[T, K any](limit int) *page[T, K] {
 
 // next notes that the row k is looked at; false when the page ends before it.
 func (p *page[T, K]) next(k K) bool {
-	if len(p.Items) >= p.limit || p.scanned >= maxScan {
+	if len(p.Items) >= p.limit || p.scanned >= maxScan || p.bytes >= maxPageBytes {
 		p.More = true
 		return false
 	}
@@ -168,6 +172,7 @@ func (v *View) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, g
 		msg, err := v.message(&row)
 		if err == nil && inState(&msg, q.State) {
 			p.Items = append(p.Items, msg)
+			p.bytes += len(msg.Payload)
 		}
 		return true, err
 	})
@@ -226,6 +231,7 @@ func (v *View) uplinks(client gateway.ClientID, first, last uint64, falling bool
 		}
 		u, err := decodeUplink(k, val)
 		p.Items = append(p.Items, u)
+		p.bytes += len(u.Payload)
 		return true, err
 	})
 	return p.Page, err
