@@ -163,7 +163,8 @@ func eachRow(v *view, from string, fn func(k, val []byte)) error {
 		return err
 	}
 	for ok := it.First(); ok; ok = it.Next() {
-		fn(it.Key(), it.Value())
+		val, _ := it.ValueAndErr() // Error has the same error
+		fn(it.Key(), val)
 	}
 	return errors.Join(it.Error(), it.Close())
 }

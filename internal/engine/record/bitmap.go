@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/binary"
+	"iter"
 	"maps"
 	"math/bits"
 	"slices"
@@ -51,20 +52,20 @@ func (b *Bitset) Or(c *Bitset) {
 	}
 }
 
-// Each calls fn with the ordinals of the set in rising order, from on upwards,
-// until it returns false.
-func (b *Bitset) Each(chunk uint32, from Ordinal, fn func(Ordinal) bool) bool {
-	for i, w := range b {
-		base := Ordinal(chunk)*ChunkBits + Ordinal(i)*64
-		for w != 0 {
-			o := base + Ordinal(bits.TrailingZeros64(w))
-			w &= w - 1
-			if o >= from && !fn(o) {
-				return false
+// Each goes over the ordinals of the set in rising order, from on upwards.
+func (b *Bitset) Each(chunk uint32, from Ordinal) iter.Seq[Ordinal] {
+	return func(yield func(Ordinal) bool) {
+		for i, w := range b {
+			base := Ordinal(chunk)*ChunkBits + Ordinal(i)*64
+			for w != 0 {
+				o := base + Ordinal(bits.TrailingZeros64(w))
+				w &= w - 1
+				if o >= from && !yield(o) {
+					return
+				}
 			}
 		}
 	}
-	return true
 }
 
 // Encodings of a chunk: the words up to the last that is not zero, or, where
@@ -92,11 +93,10 @@ func (b *Bitset) Encode() []byte {
 	}
 	out := append(make([]byte, 0, 1+2*n), chunkSteps)
 	prev := Ordinal(0)
-	b.Each(0, 0, func(o Ordinal) bool {
+	for o := range b.Each(0, 0) {
 		out = PutUint(out, uint64(o-prev))
 		prev = o
-		return true
-	})
+	}
 	return out
 }
 
@@ -134,6 +134,19 @@ type Bitmap map[uint32]*Bitset
 
 // Chunks returns the numbers of the chunks, rising.
 func (m Bitmap) Chunks() []uint32 { return slices.Sorted(maps.Keys(m)) }
+
+// Each goes over the ordinals of all chunks in rising order.
+func (m Bitmap) Each() iter.Seq[Ordinal] {
+	return func(yield func(Ordinal) bool) {
+		for _, n := range m.Chunks() {
+			for o := range m[n].Each(n, 0) {
+				if !yield(o) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // Count returns how many ordinals all chunks have.
 func (m Bitmap) Count() (n int) {

@@ -90,11 +90,11 @@ func PutSum(key, value []byte) []byte {
 // CheckSum returns value without its CRC, or an error when it does not match.
 func CheckSum(key, value []byte) ([]byte, error) {
 	if len(value) < 4 {
-		return nil, &CorruptError{Key: key, Cause: ErrShort}
+		return nil, Corrupt(key, ErrShort)
 	}
 	body, want := value[:len(value)-4], binary.BigEndian.Uint32(value[len(value)-4:])
 	if got := crc32.Update(crc32.Checksum(key, Castagnoli), Castagnoli, body); got != want {
-		return nil, &CorruptError{Key: key, Cause: fmt.Errorf("checksum %08x, want %08x", got, want)}
+		return nil, Corrupt(key, fmt.Errorf("checksum %08x, want %08x", got, want))
 	}
 	return body, nil
 }
@@ -103,6 +103,15 @@ func CheckSum(key, value []byte) ([]byte, error) {
 type CorruptError struct {
 	Key   []byte
 	Cause error
+}
+
+// Corrupt names the row of an error of its value; nil stays nil. It keeps no part of key,
+// which may be an iterator's.
+func Corrupt(key []byte, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &CorruptError{Key: slices.Clone(key), Cause: err}
 }
 
 // ErrMissing is why a row that another row promises is corrupt.
@@ -176,6 +185,14 @@ func (d *Decoder) Bytes() []byte {
 	v := d.Rest[:n:n]
 	d.Rest = d.Rest[n:]
 	return v
+}
+
+// Copy fills v with the next bytes, which have no length of their own.
+func (d *Decoder) Copy(v []byte) {
+	if len(d.Rest) < len(v) {
+		d.fail()
+	}
+	d.Rest = d.Rest[copy(v, d.Rest):]
 }
 
 // Text reads a string.

@@ -80,8 +80,7 @@ func (e *Accept) Free() {
 func (e *Accept) Kind() Kind { return KindAccept }
 
 func (e *Accept) Size() int {
-	n := 256 + len(e.Payload) + 64*len(e.Metadata) + 48*len(e.To.Clients) + len(e.Mask)*(ChunkBits/8+8)
-	return n
+	return 256 + len(e.Payload) + 64*len(e.Metadata) + 48*len(e.To.Clients) + len(e.Mask)*(ChunkBits/8+8)
 }
 
 func (e *Accept) encode(b []byte) []byte {
@@ -109,11 +108,7 @@ func decodeAccept(d *Decoder) *Accept {
 	e.To.Client, e.To.Clients = gateway.ClientID(d.Text()), DecodeStrings[gateway.ClientID](d)
 	e.To.Group, e.To.Labels, e.To.All = d.Text(), d.Map(), d.Bool()
 	e.Scope, e.IdempotencyKey, e.Online = d.Text(), d.Text(), d.Bool()
-	if n := copy(e.Fingerprint[:], d.Rest); n < len(e.Fingerprint) {
-		d.fail()
-	} else {
-		d.Rest = d.Rest[n:]
-	}
+	d.Copy(e.Fingerprint[:])
 	if d.Bool() {
 		if e.Mask = d.Bitmap(); e.Mask == nil {
 			e.Mask = Bitmap{}

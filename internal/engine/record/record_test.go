@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,8 @@ func TestEventRoundTrip(t *testing.T) {
 		&Opened{After: 1 << 63, Floor: Numbers{1, 2, 3}}, &Bounded{bounds}, &ForgetEvents{7, 8},
 		&Note{gateway.Event{Type: gateway.EventMessageLateAck, Client: "c", Message: "odd id", State: gateway.Rejected, Reason: "r", Attempts: 1,
 			At: at, Result: []byte("no"), Detail: "d"}},
+		&Note{gateway.Event{Type: gateway.EventStoreRepaired, At: at, Repair: &gateway.StoreRepair{After: 7, Since: at}}},
+		&RemoveClient{"c", at},
 		&Put{[]gateway.Entry{{Key: "k", Value: []byte("v")}, {Key: "empty", Value: []byte{}}, {Key: "gone"}}},
 	} {
 		r := &Commit{Writer: 1, Boot: 2, N: 3, At: 4, Events: []Event{e}}
@@ -72,11 +75,23 @@ func TestOlderFormats(t *testing.T) {
 func FuzzRecord(f *testing.F) {
 	f.Add((&Commit{Events: []Event{&Probe{}, &Cancel{"m", time.Unix(1, 0)}}}).Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for k := KindAccept; k <= KindForgetEvents; k++ {
+		for k := KindAccept; k <= KindRemoveClient; k++ {
 			if e, err := decodeEvent(k, b); err == nil {
 				_ = e.encode(nil)
 			}
 		}
 		_, _ = Decode(b)
 	})
+}
+
+// The error of a damaged row still names it when an iterator's key has changed.
+func TestCorruptErrorKeepsItsKey(t *testing.T) {
+	for _, value := range []string{"", "damaged"} {
+		key := []byte("key")
+		_, err := CheckSum(key, []byte(value))
+		copy(key, "an iterator's next")
+		if c, ok := errors.AsType[*CorruptError](err); !ok || string(c.Key) != "key" {
+			t.Errorf("the damaged row is %v, want that of key", err)
+		}
+	}
 }

@@ -94,11 +94,8 @@ func (m *Machine) account(name string) (*account, error) {
 	if name == "" {
 		return a, nil
 	}
-	row, err := readRow(m, accountKey(name), decodeAccount)
-	if row != nil {
-		a.accountRow = *row
-	}
-	if err == nil {
+	var err error
+	if a.accountRow, err = rowOrZero(m, accountKey(name), decodeAccount); err == nil {
 		m.accounts[name] = a
 	}
 	return a, err
@@ -125,18 +122,12 @@ func (m *Machine) assign(c *client, now string) error {
 	if now = c.owner(); now == was {
 		return nil
 	}
-	from, err := m.account(was)
-	if err != nil {
-		return err
-	}
-	to, err := m.account(now)
+	from, to, err := m.between(was, now)
 	if err != nil {
 		return err
 	}
 	from.clients--
 	to.clients++
-	m.touchAccount(from)
-	m.touchAccount(to)
 	return m.moveHoard(c.id, now)
 }
 
@@ -146,21 +137,27 @@ func (m *Machine) moveHoard(id gateway.ClientID, account string) error {
 	if err != nil || h.bytes == 0 || h.account == account {
 		return err
 	}
-	from, err := m.account(h.account)
-	if err != nil {
-		return err
-	}
-	to, err := m.account(account)
+	from, to, err := m.between(h.account, account)
 	if err != nil {
 		return err
 	}
 	from.uplinkBytes -= h.bytes
 	to.uplinkBytes += h.bytes
-	m.touchAccount(from)
-	m.touchAccount(to)
 	h.account = account
 	m.touchHoard(h)
 	return nil
+}
+
+// between returns two accounts that are about to change.
+func (m *Machine) between(was, now string) (from, to *account, err error) {
+	if from, err = m.account(was); err == nil {
+		to, err = m.account(now)
+	}
+	if err == nil {
+		m.touchAccount(from)
+		m.touchAccount(to)
+	}
+	return from, to, err
 }
 
 func (m *Machine) touchAccount(a *account) {
@@ -176,11 +173,8 @@ func (m *Machine) hoard(id gateway.ClientID) (*hoard, error) {
 		return h, nil
 	}
 	h := &hoard{client: id}
-	row, err := readRow(m, hoardKey(id), decodeHoard)
-	if row != nil {
-		h.hoardRow = *row
-	}
-	if err == nil {
+	var err error
+	if h.hoardRow, err = rowOrZero(m, hoardKey(id), decodeHoard); err == nil {
 		m.hoards[id] = h
 	}
 	return h, err

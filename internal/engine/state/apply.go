@@ -59,9 +59,7 @@ func (m *Machine) Apply(e record.Event, r *Result) error {
 	case *record.Opened:
 		return m.opened(e)
 	case *record.Bounded:
-		m.bounds = e.Bounds
-		m.set(keyBounds, record.PutSum(keyBounds, e.Bounds.Encode(nil)))
-		return nil
+		return m.bound(e.Bounds)
 	case *record.ForgetEvents:
 		return m.forgetEvents(e)
 	case *record.Note:
@@ -87,13 +85,7 @@ func (m *Machine) queuedRow(o record.Ordinal, s gateway.Seq) (*queueRow, error) 
 	if row, ok := m.queued.get(o, s); ok {
 		return &row, nil
 	}
-	k := queueKey(o, s)
-	v, err := m.get(k)
-	if err != nil || v == nil {
-		return nil, err
-	}
-	row, err := decodeQueued(v)
-	return &row, corrupt(k, err)
+	return readRow(m, queueKey(o, s), decodeQueued)
 }
 
 func (m *Machine) finalRow(key []byte) (*finalRow, error) { return readRow(m, key, decodeFinal) }
@@ -159,6 +151,13 @@ func (m *Machine) put(e *gateway.Entry) {
 
 func domainError(c gateway.Code, format string, args ...any) *gateway.Error {
 	return &gateway.Error{Code: c, Message: fmt.Sprintf(format, args...)}
+}
+
+// limitError is domainError with the limit that was met.
+func limitError[N int | int64](c gateway.Code, limit N, format string, args ...any) error {
+	err := domainError(c, format, args...)
+	err.Limit = int64(limit)
+	return err
 }
 
 func unknownClient(id gateway.ClientID) error {

@@ -80,13 +80,9 @@ func (m *Machine) earlier(e *record.Accept, key []byte, r *Result) (row *message
 		return nil, 0, nil
 	}
 	scoped := scopedKey(e.Scope, e.IdempotencyKey)
-	v, err := m.get(idempotencyKey(scoped))
-	if err != nil || v == nil {
+	known, err := readRow(m, idempotencyKey(scoped), decodeKey)
+	if err != nil || known == nil {
 		return nil, 0, err
-	}
-	known, err := decodeKey(v)
-	if err != nil {
-		return nil, 0, corrupt(idempotencyKey(scoped), err)
 	}
 	if record.Nanos(e.CreatedAt)-known.at >= int64(m.bounds.KeyAge) {
 		return nil, known.at, nil
@@ -118,12 +114,11 @@ func (m *Machine) acceptOne(e *record.Accept, row *messageRow, r *Result) error 
 			return err
 		}
 	}
-	size := int64(len(e.Payload))
-	if n, bytes := c.queued(); n >= m.bounds.MaxQueued {
-		r.Err = queueFull(e.To.Client, "messages", int64(m.bounds.MaxQueued))
-		return nil
-	} else if bytes+size > m.bounds.MaxQueuedBytes {
-		r.Err = queueFull(e.To.Client, "bytes", m.bounds.MaxQueuedBytes)
+	var queue countRow
+	if c != nil {
+		queue = c.countRow
+	}
+	if r.Err = queue.refusal(e.To.Client, int64(len(e.Payload)), &m.bounds); r.Err != nil {
 		return nil
 	}
 	if c == nil {
@@ -157,20 +152,6 @@ func (m *Machine) acceptOnline(e *record.Accept, row *messageRow, r *Result) err
 		state: gateway.Unknown, reason: gateway.ReasonGatewayRestart, finalAt: row.createdAt})
 	m.set(retentionKey(row.createdAt, row.id), nil)
 	return nil
-}
-
-// queued is also asked of a client that is not known yet.
-func (c *client) queued() (int, int64) {
-	if c == nil {
-		return 0, 0
-	}
-	return c.n, c.countRow.bytes
-}
-
-func queueFull(id gateway.ClientID, what string, limit int64) error {
-	err := domainError(gateway.CodeQueueFull, "the queue of client %q has reached its limit of %d %s", id, limit, what)
-	err.Limit = limit
-	return err
 }
 
 // enqueue writes the delivery's row.
@@ -285,7 +266,7 @@ func (m *Machine) placeHead(e *record.Accept, row *messageRow, h *head) error {
 
 // acceptSelection stores a message to all clients that a rule selects now.
 func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) error {
-	audience, err := m.audience(e)
+	audience, err := m.State.audience(&e.To, e.Mask, m.bits)
 	if err != nil {
 		return err
 	}
@@ -297,21 +278,12 @@ func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) 
 		return m.acceptBitmap(e, row, audience, total, r)
 	}
 	var known []*client
-	for n := range m.State.chunkCount() {
-		set := audience[n]
-		if set == nil {
-			continue
-		}
-		set.Each(n, 0, func(o record.Ordinal) bool {
-			var c *client
-			if c, err = m.clientByOrdinal(o); err == nil {
-				known = append(known, c)
-			}
-			return err == nil
-		})
+	for o := range audience.Each() {
+		c, err := m.clientByOrdinal(o)
 		if err != nil {
 			return err
 		}
+		known = append(known, c)
 	}
 	return m.acceptRows(e, row, known)
 }
@@ -319,27 +291,6 @@ func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) 
 // chunkCount is how many chunks cover all ordinals given so far.
 func (r *Standing) chunkCount() uint32 {
 	return (uint32(r.nextOrdinal) + record.ChunkBits - 1) / record.ChunkBits
-}
-
-// audience returns the recipients of a message to a group, to labels or to all.
-func (m *Machine) audience(e *record.Accept) (record.Bitmap, error) {
-	out := record.Bitmap{}
-	for n := range m.State.chunkCount() {
-		if e.Mask != nil && e.Mask[n] == nil {
-			continue
-		}
-		set, err := selected(&e.To, n, m.bits)
-		if err != nil {
-			return nil, err
-		}
-		if e.Mask != nil {
-			set.And(e.Mask[n])
-		}
-		if !set.Empty() {
-			out[n] = &set
-		}
-	}
-	return out, nil
 }
 
 // bits returns a copy of one chunk.
@@ -368,20 +319,15 @@ func (m *Machine) acceptBitmap(e *record.Accept, row *messageRow, audience recor
 	if err := m.failFull(row, h, audience); err != nil {
 		return err
 	}
-	for n, set := range audience {
+	for _, n := range audience.Chunks() { // in their order: the same log writes the same batch
 		c, err := m.chunk(queuedChunk(row.seq, n))
 		if err != nil {
 			return err
 		}
-		c.bits = *set
-		h.count[gateway.Queued] += set.Count()
+		c.bits = *audience[n]
+		m.touchChunk(c)
 	}
-	// In the order of chunks, so that the same log writes the same batch.
-	for n := range h.chunks {
-		if audience[n] != nil {
-			m.touchChunk(m.chunks[queuedChunk(row.seq, n)])
-		}
-	}
+	h.count[gateway.Queued] = audience.Count()
 	if err := m.noteAbsent(row, audience); err != nil {
 		return err
 	}
@@ -436,7 +382,7 @@ func (m *Machine) failFull(row *messageRow, h *head, audience record.Bitmap) err
 			return err
 		}
 		audience[record.ChunkOf(o)].Clear(o)
-		if err := m.setBit(finalChunk(row.seq, gateway.Failed, record.ChunkOf(o)), o, true); err != nil {
+		if err := m.setBit(stateChunk(row.seq, gateway.Failed, record.ChunkOf(o)), o, true); err != nil {
 			return err
 		}
 		m.failAtOnce(row, h, sparseKey(row.seq, o), c.id, gateway.ReasonQueueFull)

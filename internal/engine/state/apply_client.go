@@ -1,8 +1,6 @@
 package state
 
 import (
-	"bytes"
-	"fmt"
 	"maps"
 	"slices"
 	"unicode/utf8"
@@ -83,7 +81,7 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 func (m *Machine) clientRecord(c *client, r *Result) error {
 	n := 0
 	if m.State.bitmaps > 0 {
-		keys, err := m.keysWith(key32(kindBits, record.ChunkOf(c.ord)), 0)
+		keys, err := m.keysWith(key32(kindBits, record.ChunkOf(c.ord)))
 		if err != nil {
 			return err
 		}
@@ -212,30 +210,28 @@ func (m *Machine) update(e *record.Update, r *Result) error {
 
 // sortedSet returns the values of s in order, each once.
 func sortedSet[S ~string](s []S) []S {
-	s = slices.Clone(s)
-	slices.Sort(s)
-	return slices.Compact(s)
+	return slices.Compact(slices.Sorted(slices.Values(s)))
 }
 
 // checkBounds says why a client cannot have these labels and groups.
 func checkBounds(o *record.Bounds, labels map[string]string, groups []string) error {
 	if len(labels) > o.MaxLabels {
-		return boundError(o.MaxLabels, "at most %d labels", o.MaxLabels)
+		return limitError(gateway.CodeValidation, o.MaxLabels, "at most %d labels", o.MaxLabels)
 	}
 	for k, v := range labels {
 		if !validLabelKey(k, o.MaxLabelKey) {
-			return boundError(o.MaxLabelKey, "label %q: a key is 1 to %d of A-Z a-z 0-9 . _ -", k, o.MaxLabelKey)
+			return limitError(gateway.CodeValidation, o.MaxLabelKey, "label %q: a key is 1 to %d of A-Z a-z 0-9 . _ -", k, o.MaxLabelKey)
 		}
 		if len(v) > o.MaxLabelValue || !utf8.ValidString(v) {
-			return boundError(o.MaxLabelValue, "label %q: a value is at most %d bytes of UTF-8", k, o.MaxLabelValue)
+			return limitError(gateway.CodeValidation, o.MaxLabelValue, "label %q: a value is at most %d bytes of UTF-8", k, o.MaxLabelValue)
 		}
 	}
 	if len(groups) > o.MaxGroups {
-		return boundError(o.MaxGroups, "at most %d groups", o.MaxGroups)
+		return limitError(gateway.CodeValidation, o.MaxGroups, "at most %d groups", o.MaxGroups)
 	}
 	for _, g := range groups {
 		if len(g) > o.MaxGroupName || !gateway.ClientID(g).Valid() {
-			return boundError(o.MaxGroupName, "group %q: a name is 1 to %d of A-Z a-z 0-9 . _ : @ -", g, o.MaxGroupName)
+			return limitError(gateway.CodeValidation, o.MaxGroupName, "group %q: a name is 1 to %d of A-Z a-z 0-9 . _ : @ -", g, o.MaxGroupName)
 		}
 	}
 	return nil
@@ -255,40 +251,41 @@ func validLabelKey(k string, limit int) bool {
 	return true
 }
 
-func boundError(limit int, format string, args ...any) error {
-	return &gateway.Error{Code: gateway.CodeValidation, Limit: int64(limit), Message: fmt.Sprintf(format, args...)}
+// regroup gives a client its labels and groups and keeps their bitmaps.
+func (m *Machine) regroup(c *client, labels map[string]string, groups []string) error {
+	if maps.Equal(c.labels, labels) && slices.Equal(c.groups, groups) {
+		return nil
+	}
+	was := c.bitmaps()
+	c.labels, c.groups = labels, groups
+	now := c.bitmaps()
+	for _, id := range was {
+		if !slices.Contains(now, id) {
+			if err := m.setBit(id, c.ord, false); err != nil {
+				return err
+			}
+		}
+	}
+	for _, id := range now {
+		if !slices.Contains(was, id) {
+			if err := m.setBit(id, c.ord, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-// regroup gives a client its labels and groups and keeps their bitmaps.
-func (m *Machine) regroup(c *client, labels map[string]string, groups []string) (err error) {
-	n := record.ChunkOf(c.ord)
-	set := func(id chunkID, on bool) {
-		if err == nil {
-			err = m.setBit(id, c.ord, on)
-		}
+// bitmaps returns the chunks of the client's labels and groups, in a fixed order.
+func (r *clientRow) bitmaps() (ids []chunkID) {
+	n := record.ChunkOf(r.ord)
+	for _, k := range slices.Sorted(maps.Keys(r.labels)) {
+		ids = append(ids, labelChunk(k, r.labels[k], n))
 	}
-	for _, k := range slices.Sorted(maps.Keys(c.labels)) {
-		if v, ok := labels[k]; !ok || v != c.labels[k] {
-			set(labelChunk(k, c.labels[k], n), false)
-		}
+	for _, g := range r.groups {
+		ids = append(ids, groupChunk(g, n))
 	}
-	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		if v, ok := c.labels[k]; !ok || v != labels[k] {
-			set(labelChunk(k, labels[k], n), true)
-		}
-	}
-	for _, g := range c.groups {
-		if !slices.Contains(groups, g) {
-			set(groupChunk(g, n), false)
-		}
-	}
-	for _, g := range groups {
-		if !slices.Contains(c.groups, g) {
-			set(groupChunk(g, n), true)
-		}
-	}
-	c.labels, c.groups = labels, groups
-	return err
+	return ids
 }
 
 // noteGroups adds the event of a client whose groups have changed since the event
@@ -333,7 +330,7 @@ func (m *Machine) removeClient(e *record.RemoveClient, r *Result) error {
 		return nil
 	}
 	at := record.Nanos(e.At)
-	if r.N, err = m.cancelQueued(c, gateway.Span{}, verdict{state: gateway.Canceled, reason: gateway.ReasonClientForgotten, at: at}); err != nil {
+	if r.N, err = m.cancelQueued(c, gateway.Span{}, &gateway.Outcome{State: gateway.Canceled, Reason: gateway.ReasonClientForgotten, At: e.At}); err != nil {
 		return err
 	}
 	if m.online(c) {
@@ -360,10 +357,7 @@ func decodeForgotten(k, v []byte) (r forgottenRow, err error) {
 	}
 	d := record.Decoder{Rest: v}
 	r.seq = gateway.Seq(d.Uint())
-	if err = d.End(); err != nil {
-		err = &record.CorruptError{Key: bytes.Clone(k), Cause: err}
-	}
-	return r, err
+	return r, record.Corrupt(k, d.End())
 }
 
 // dropClient removes the rows of a client that is offline and has nothing queued. Its
@@ -409,17 +403,15 @@ func (m *Machine) forgetMessage(e *record.ForgetMessage) error {
 	m.del(messageKey(row.id))
 	m.del(retentionKey(record.Nanos(msg.CompletedAt), row.id))
 	m.State.Messages--
+	for _, o := range row.recipients() {
+		m.del(finalKey(o, row.seq))
+	}
+	for _, name := range row.unknown {
+		m.del(unknownKey(name, row.seq))
+	}
 	switch row.form {
 	case formOne:
-		m.del(finalKey(row.ord, row.seq))
 		return nil
-	case formList:
-		for _, o := range row.ords {
-			m.del(finalKey(o, row.seq))
-		}
-		for _, name := range row.unknown {
-			m.del(unknownKey(name, row.seq))
-		}
 	case formBitmap:
 		if err := m.deleteWith(key64(kindStateBits, uint64(row.seq))); err != nil {
 			return err
@@ -427,11 +419,7 @@ func (m *Machine) forgetMessage(e *record.ForgetMessage) error {
 		if err := m.deleteWith(key64(kindSparse, uint64(row.seq))); err != nil {
 			return err
 		}
-		for id := range m.chunks {
-			if id.seq == row.seq && id.kind != kindOnline {
-				delete(m.chunks, id)
-			}
-		}
+		maps.DeleteFunc(m.chunks, func(id chunkID, _ *chunk) bool { return id.seq == row.seq && id.kind != kindOnline })
 	}
 	m.flush() // the head may wait there to be written
 	m.del(headKey(row.seq))
@@ -440,17 +428,14 @@ func (m *Machine) forgetMessage(e *record.ForgetMessage) error {
 }
 
 func (m *Machine) forgetKey(e *record.ForgetKey) error {
-	v, err := m.get(idempotencyKey(e.Scoped))
+	key := idempotencyKey(e.Scoped)
+	row, err := readRow(m, key, decodeKey)
 	if err != nil {
 		return err
 	}
 	m.del(keyAgeKey(record.Nanos(e.At), e.Scoped))
-	if v == nil {
-		return nil
+	if row != nil && row.at == record.Nanos(e.At) { // else it was given again later
+		m.del(key)
 	}
-	if k, err := decodeKey(v); err != nil || k.at != record.Nanos(e.At) {
-		return err // it was given again later
-	}
-	m.del(idempotencyKey(e.Scoped))
 	return nil
 }

@@ -7,20 +7,10 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// verdict is a final state on its way to a delivery.
-type verdict struct {
-	state    gateway.State
-	reason   string
-	attempts int
-	sentAt   int64
-	at       int64
-	result   []byte
-}
-
-// final returns the row of a delivery with this verdict.
-func (v *verdict) final(id gateway.MessageID, createdAt, expiresAt int64, many bool) finalRow {
-	return finalRow{id: id, createdAt: createdAt, expiresAt: expiresAt, many: many, state: v.state,
-		reason: v.reason, attempts: v.attempts, sentAt: v.sentAt, finalAt: v.at, result: v.result}
+// finalOf returns the row of a delivery that an outcome makes final.
+func finalOf(o *gateway.Outcome, id gateway.MessageID, createdAt, expiresAt int64, many bool) finalRow {
+	return finalRow{id: id, createdAt: createdAt, expiresAt: expiresAt, many: many, state: o.State, reason: o.Reason,
+		attempts: o.Attempts, sentAt: record.Nanos(o.SentAt), finalAt: record.Nanos(o.At), result: o.Result}
 }
 
 // settle gives a delivery its final state, unless it has one.
@@ -36,8 +26,6 @@ func (m *Machine) settle(o *gateway.Outcome) error {
 		}
 		seq = row.seq
 	}
-	v := verdict{state: o.State, reason: o.Reason, attempts: o.Attempts, sentAt: record.Nanos(o.SentAt),
-		at: record.Nanos(o.At), result: o.Result}
 	if _, row := m.queued.get(record.Ordinal(o.Ref-1), seq); !row && o.Ref != 0 && m.State.bitmaps > 0 {
 		// A bit needs the ordinal and nothing else of the client. The state says whether
 		// to look for one, not the cache of heads: a Ref may be of a client forgotten
@@ -45,7 +33,7 @@ func (m *Machine) settle(o *gateway.Outcome) error {
 		if h, err := m.head(seq); err != nil {
 			return err
 		} else if h != nil && h.form == formBitmap {
-			return m.settleBit(&client{id: o.Client, clientRow: clientRow{ord: record.Ordinal(o.Ref - 1)}}, h, o.Message, v)
+			return m.settleBit(&client{id: o.Client, clientRow: clientRow{ord: record.Ordinal(o.Ref - 1)}}, h, o)
 		}
 	}
 	c, err := m.client(o.Client)
@@ -53,14 +41,14 @@ func (m *Machine) settle(o *gateway.Outcome) error {
 		return err
 	}
 	if c != nil {
-		if done, err := m.settleFor(c, seq, o.Message, v); done || err != nil {
+		if done, err := m.settleFor(c, seq, o); done || err != nil {
 			return err
 		}
 	}
-	if done, err := m.lateRow(unknownKey(o.Client, seq), o.Client, seq, o.Message, v); done || err != nil {
+	if done, err := m.lateRow(unknownKey(o.Client, seq), seq, o); done || err != nil {
 		return err
 	}
-	return m.resolveFormer(o.Message, o.Client, seq, v)
+	return m.resolveFormer(seq, o)
 }
 
 // keepSends adds the transmissions of a delivery that ended without an answer to its final
@@ -84,9 +72,9 @@ func (m *Machine) keepSends(o *gateway.Outcome) error {
 
 // resolveFormer gives an online delivery the outcome of its call, during which the client
 // was forgotten. No later answer counts.
-func (m *Machine) resolveFormer(id gateway.MessageID, client gateway.ClientID, seq gateway.Seq, v verdict) error {
-	row, err := m.messageRow(id)
-	if err != nil || row == nil || !row.online || row.client != client || row.seq != seq {
+func (m *Machine) resolveFormer(seq gateway.Seq, o *gateway.Outcome) error {
+	row, err := m.messageRow(o.Message)
+	if err != nil || row == nil || !row.online || row.client != o.Client || row.seq != seq {
 		return err
 	}
 	k := finalKey(row.ord, seq)
@@ -94,63 +82,62 @@ func (m *Machine) resolveFormer(id gateway.MessageID, client gateway.ClientID, s
 	if err != nil || f == nil {
 		return err
 	}
-	if d := f.delivery(client, seq); d.Restarted() {
-		m.resolve(k, f, client, seq, v)
+	if d := f.delivery(o.Client, seq); d.Restarted() {
+		m.resolve(k, f, seq, o)
 	}
 	return nil
 }
 
 // settleFor settles a known client's delivery; done is false when it has none.
-func (m *Machine) settleFor(c *client, seq gateway.Seq, named gateway.MessageID, v verdict) (done bool, err error) {
+func (m *Machine) settleFor(c *client, seq gateway.Seq, o *gateway.Outcome) (done bool, err error) {
 	q, err := m.queuedRow(c.ord, seq)
 	if err != nil {
 		return false, err
 	}
-	if q != nil && sameMessage(named, q.id) {
+	if q != nil && sameMessage(o.Message, q.id) {
 		if err := m.load(c); err != nil {
 			return false, err
 		}
-		return true, m.settleRow(c, seq, q, v)
+		return true, m.settleRow(c, seq, q, o)
 	}
-	if done, err = m.lateRow(finalKey(c.ord, seq), c.id, seq, named, v); done || err != nil {
+	if done, err = m.lateRow(finalKey(c.ord, seq), seq, o); done || err != nil {
 		return done, err
 	}
 	h, err := m.head(seq)
 	if err != nil || h == nil || h.form != formBitmap {
 		return false, err
 	}
-	return true, m.settleBit(c, h, named, v)
+	return true, m.settleBit(c, h, o)
 }
 
 // lateRow keeps a late ack of a delivery whose final row is at key, if there is
 // one.
-func (m *Machine) lateRow(key []byte, id gateway.ClientID, seq gateway.Seq, named gateway.MessageID, v verdict) (bool, error) {
+func (m *Machine) lateRow(key []byte, seq gateway.Seq, o *gateway.Outcome) (bool, error) {
 	f, err := m.finalRow(key)
-	if err != nil || f == nil || !sameMessage(named, f.id) {
+	if err != nil || f == nil || !sameMessage(o.Message, f.id) {
 		return false, err
 	}
-	o, d := gateway.Outcome{State: v.state, Reason: v.reason}, f.delivery(id, seq)
-	if o.Resolves(&d) {
-		m.resolve(key, f, id, seq, v)
-		return true, nil
+	if d := f.delivery(o.Client, seq); o.Resolves(&d) {
+		m.resolve(key, f, seq, o)
+	} else {
+		m.lateAck(key, f, seq, o)
 	}
-	m.lateAck(key, f, id, seq, v)
 	return true, nil
 }
 
 // resolve gives an online delivery its outcome. It is an event if the device has
 // answered.
-func (m *Machine) resolve(key []byte, was *finalRow, id gateway.ClientID, seq gateway.Seq, v verdict) {
-	f := v.final(was.id, was.createdAt, was.expiresAt, false)
+func (m *Machine) resolve(key []byte, was *finalRow, seq gateway.Seq, o *gateway.Outcome) {
+	f := finalOf(o, was.id, was.createdAt, was.expiresAt, false)
 	f.online = true
 	m.del(retentionKey(was.finalAt, f.id))
 	m.set(retentionKey(f.finalAt, f.id), nil)
 	m.setFinal(key, &f)
 	if f.state == gateway.Acked || f.state == gateway.Rejected {
-		m.noteSettled(EventSettled, &f, id, seq)
+		m.noteSettled(EventSettled, &f, o.Client, seq)
 	}
-	s := m.notices.addSettled(f.delivery(id, seq))
-	s.Completed = m.notices.addCompleted(completedOne(id, seq, &f))
+	s := m.notices.addSettled(f.delivery(o.Client, seq))
+	s.Completed = m.notices.addCompleted(completedOne(o.Client, seq, &f))
 }
 
 // sameMessage guards against a sequence of another log: if an outcome names a message,
@@ -158,23 +145,23 @@ func (m *Machine) resolve(key []byte, was *finalRow, id gateway.ClientID, seq ga
 func sameMessage(named, found gateway.MessageID) bool { return named == "" || named == found }
 
 // settleRow makes a delivery final that has its own row.
-func (m *Machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) error {
-	f := m.moveRow(c, seq, q, v)
+func (m *Machine) settleRow(c *client, seq gateway.Seq, q *queueRow, o *gateway.Outcome) error {
+	f := m.moveRow(c, seq, q, o)
 	m.noteSettled(EventSettled, &f, c.id, seq)
 	s := m.notices.addSettled(f.delivery(c.id, seq))
 	if q.many {
 		var err error
-		s.Completed, err = m.countSettled(seq, v.state, v.at)
+		s.Completed, err = m.countSettled(seq, o.State, f.finalAt)
 		return err
 	}
-	m.completed(q.id, seq, q.expiresAt, v.at)
+	m.completed(q.id, seq, q.expiresAt, f.finalAt)
 	s.Completed = m.notices.addCompleted(completedOne(c.id, seq, &f))
 	return nil
 }
 
 // moveRow replaces a queued row by a final one.
-func (m *Machine) moveRow(c *client, seq gateway.Seq, q *queueRow, v verdict) finalRow {
-	f := v.final(q.id, q.createdAt, q.expiresAt, q.many)
+func (m *Machine) moveRow(c *client, seq gateway.Seq, q *queueRow, o *gateway.Outcome) finalRow {
+	f := finalOf(o, q.id, q.createdAt, q.expiresAt, q.many)
 	m.delOnce(queueKey(c.ord, seq))
 	m.queued.remove(c.ord, seq)
 	k := finalKey(c.ord, seq)
@@ -234,24 +221,23 @@ func (h *head) told() *gateway.Message {
 
 // lateAck keeps a device's answer that came after a final state that is not one;
 // see gateway.Store.Settle.
-func (m *Machine) lateAck(key []byte, f *finalRow, id gateway.ClientID, seq gateway.Seq, v verdict) {
-	o := gateway.Outcome{State: v.state, Reason: v.reason}
-	if d := f.delivery(id, seq); !o.LateFor(&d) {
+func (m *Machine) lateAck(key []byte, f *finalRow, seq gateway.Seq, o *gateway.Outcome) {
+	if d := f.delivery(o.Client, seq); !o.LateFor(&d) {
 		return
 	}
-	f.lateAt, f.lateResult = v.at, v.result
+	f.lateAt, f.lateResult = record.Nanos(o.At), o.Result
 	f.lateCode, _ = o.Verdict()
 	if f.sentAt == 0 { // the cancellation or expiry did not know of it
-		f.attempts, f.sentAt = v.attempts, v.sentAt
+		f.attempts, f.sentAt = o.Attempts, record.Nanos(o.SentAt)
 	}
 	m.setFinal(key, f)
-	m.noteSettled(EventLateAck, f, id, seq)
-	m.notices.addSettled(f.delivery(id, seq)).Late = true
+	m.noteSettled(EventLateAck, f, o.Client, seq)
+	m.notices.addSettled(f.delivery(o.Client, seq)).Late = true
 }
 
 // settleBit makes a delivery final that is a bit.
-func (m *Machine) settleBit(c *client, h *head, named gateway.MessageID, v verdict) error {
-	if !sameMessage(named, h.id) {
+func (m *Machine) settleBit(c *client, h *head, o *gateway.Outcome) error {
+	if !sameMessage(o.Message, h.id) {
 		return nil
 	}
 	q, err := m.chunk(queuedChunk(h.seq, record.ChunkOf(c.ord)))
@@ -259,32 +245,32 @@ func (m *Machine) settleBit(c *client, h *head, named gateway.MessageID, v verdi
 		return err
 	}
 	if !q.bits.Has(c.ord) {
-		return m.lateBit(c, h, v)
+		return m.lateBit(c, h, o)
 	}
 	q.bits.Clear(c.ord)
 	m.touchChunk(q)
-	if err := m.setBit(finalChunk(h.seq, v.state, record.ChunkOf(c.ord)), c.ord, true); err != nil {
+	if err := m.setBit(stateChunk(h.seq, o.State, record.ChunkOf(c.ord)), c.ord, true); err != nil {
 		return err
 	}
-	f := v.final(h.id, h.createdAt, h.expiresAt, true)
-	if v.state != gateway.Acked || v.reason != "" || len(v.result) > 0 {
+	f := finalOf(o, h.id, h.createdAt, h.expiresAt, true)
+	if o.State != gateway.Acked || o.Reason != "" || len(o.Result) > 0 {
 		k := sparseKey(h.seq, c.ord)
 		m.setFinal(k, &f)
 	}
 	m.State.Queued--
 	m.noteSettled(EventSettled, &f, c.id, h.seq)
 	s := m.notices.addSettled(f.delivery(c.id, h.seq))
-	s.Completed, err = m.countSettled(h.seq, v.state, v.at)
+	s.Completed, err = m.countSettled(h.seq, o.State, f.finalAt)
 	return err
 }
 
 // lateBit keeps a late ack of a delivery that is a bit, unless the client was forgotten.
-func (m *Machine) lateBit(c *client, h *head, v verdict) error {
+func (m *Machine) lateBit(c *client, h *head, o *gateway.Outcome) error {
 	if known, err := m.chunk(knownChunk(record.ChunkOf(c.ord))); err != nil || !known.bits.Has(c.ord) {
 		return err
 	}
 	for _, s := range [...]gateway.State{gateway.Expired, gateway.Canceled, gateway.Rejected, gateway.Failed} {
-		set, err := m.chunk(finalChunk(h.seq, s, record.ChunkOf(c.ord)))
+		set, err := m.chunk(stateChunk(h.seq, s, record.ChunkOf(c.ord)))
 		if err != nil {
 			return err
 		}
@@ -300,7 +286,7 @@ func (m *Machine) lateBit(c *client, h *head, v verdict) error {
 			f = &finalRow{id: h.id, createdAt: h.createdAt, expiresAt: h.expiresAt, many: true, state: s,
 				finalAt: h.completedAt}
 		}
-		m.lateAck(k, f, c.id, h.seq, v)
+		m.lateAck(k, f, h.seq, o)
 		return nil
 	}
 	return nil
@@ -312,18 +298,18 @@ func (m *Machine) purge(e *record.Purge, r *Result) error {
 	if err != nil || c == nil {
 		return err
 	}
-	r.N, err = m.cancelQueued(c, e.Span, verdict{state: gateway.Canceled, reason: gateway.ReasonPurged, at: e.At.UnixNano()})
+	r.N, err = m.cancelQueued(c, e.Span, &gateway.Outcome{State: gateway.Canceled, Reason: gateway.ReasonPurged, At: e.At})
 	return err
 }
 
 // cancelQueued settles the queue of a client within span, and returns how many
 // deliveries those were.
-func (m *Machine) cancelQueued(c *client, span gateway.Span, v verdict) (n int, err error) {
-	rows, err := m.keysWith(key32(kindQueued, uint32(c.ord)), 0)
+func (m *Machine) cancelQueued(c *client, span gateway.Span, o *gateway.Outcome) (n int, err error) {
+	rows, err := m.keysWith(key32(kindQueued, uint32(c.ord)))
 	if err != nil {
 		return 0, err
 	}
-	bits, err := m.keysWith(key32(kindBits, record.ChunkOf(c.ord)), 0)
+	bits, err := m.keysWith(key32(kindBits, record.ChunkOf(c.ord)))
 	if err != nil {
 		return 0, err
 	}
@@ -335,7 +321,7 @@ func (m *Machine) cancelQueued(c *client, span gateway.Span, v verdict) (n int, 
 	}
 	slices.Sort(seqs) // a client is settled in the order it was sent to
 	for _, seq := range seqs {
-		done, err := m.settleOneOf(c, seq, v)
+		done, err := m.settleOneOf(c, seq, o)
 		if err != nil {
 			return n, err
 		}
@@ -348,13 +334,13 @@ func (m *Machine) cancelQueued(c *client, span gateway.Span, v verdict) (n int, 
 
 // settleOneOf settles one delivery that a scan found; a bit may be another
 // client's.
-func (m *Machine) settleOneOf(c *client, seq gateway.Seq, v verdict) (bool, error) {
+func (m *Machine) settleOneOf(c *client, seq gateway.Seq, o *gateway.Outcome) (bool, error) {
 	q, err := m.queuedRow(c.ord, seq)
 	if err != nil {
 		return false, err
 	}
 	if q != nil {
-		return true, m.settleRow(c, seq, q, v)
+		return true, m.settleRow(c, seq, q, o)
 	}
 	set, err := m.chunk(queuedChunk(seq, record.ChunkOf(c.ord)))
 	if err != nil || !set.bits.Has(c.ord) {
@@ -364,7 +350,7 @@ func (m *Machine) settleOneOf(c *client, seq gateway.Seq, v verdict) (bool, erro
 	if err != nil {
 		return false, err
 	}
-	return true, m.settleBit(c, h, h.id, v)
+	return true, m.settleBit(c, h, o)
 }
 
 func (m *Machine) cancel(e *record.Cancel, r *Result) error {
@@ -376,7 +362,7 @@ func (m *Machine) cancel(e *record.Cancel, r *Result) error {
 		r.Err = unknownMessage(e.ID)
 		return nil
 	}
-	n, err := m.settleRest(row, verdict{state: gateway.Canceled, at: record.Nanos(e.At)})
+	n, err := m.settleRest(row, &gateway.Outcome{State: gateway.Canceled, At: e.At})
 	if err != nil {
 		return err
 	}
@@ -394,13 +380,13 @@ func (m *Machine) expire(e *record.Expire) error {
 	if err != nil || row == nil || row.expiresAt > record.Nanos(e.At) {
 		return err
 	}
-	_, err = m.settleRest(row, verdict{state: gateway.Expired, at: record.Nanos(e.At)})
+	_, err = m.settleRest(row, &gateway.Outcome{State: gateway.Expired, At: e.At})
 	return err
 }
 
 // settleRest gives every delivery of a message that is not final the same final
 // state, in one step, and returns how many those were.
-func (m *Machine) settleRest(row *messageRow, v verdict) (int, error) {
+func (m *Machine) settleRest(row *messageRow, o *gateway.Outcome) (int, error) {
 	if row.form == formOne {
 		q, err := m.queuedRow(row.ord, row.seq)
 		if err != nil || q == nil {
@@ -413,7 +399,7 @@ func (m *Machine) settleRest(row *messageRow, v verdict) (int, error) {
 		if c == nil {
 			return 0, missing(clientKey(row.client))
 		}
-		return 1, m.settleRow(c, row.seq, q, v)
+		return 1, m.settleRow(c, row.seq, q, o)
 	}
 	h, err := m.knownHead(row.seq)
 	if err != nil {
@@ -424,42 +410,43 @@ func (m *Machine) settleRest(row *messageRow, v verdict) (int, error) {
 		return 0, nil
 	}
 	if row.form == formList {
-		err = m.settleRestRows(row, v)
+		err = m.settleRestRows(row, o)
 	} else {
-		err = m.settleRestBits(h, v)
+		err = m.settleRestBits(h, o.State)
 	}
 	if err != nil {
 		return 0, err
 	}
-	h.count[gateway.Queued], h.count[v.state] = 0, h.count[v.state]+n
-	m.note(&Event{Kind: EventSettledRest, Seq: uint64(h.seq), Message: h.id, State: v.state, Reason: v.reason, At: v.at, N: n})
-	done, err := m.completeMany(h, v.at)
+	at := record.Nanos(o.At)
+	h.count[gateway.Queued], h.count[o.State] = 0, h.count[o.State]+n
+	m.note(&Event{Kind: EventSettledRest, Seq: uint64(h.seq), Message: h.id, State: o.State, Reason: o.Reason, At: at, N: n})
+	done, err := m.completeMany(h, at)
 	if err != nil {
 		return 0, err
 	}
-	m.notices.add(&gateway.SettledAll{Message: *done, State: v.state, N: n})
+	m.notices.add(&gateway.SettledAll{Message: *done, State: o.State, N: n})
 	return n, nil
 }
 
-func (m *Machine) settleRestRows(row *messageRow, v verdict) error {
-	for _, o := range row.ords {
-		q, err := m.queuedRow(o, row.seq)
+func (m *Machine) settleRestRows(row *messageRow, o *gateway.Outcome) error {
+	for _, ord := range row.ords {
+		q, err := m.queuedRow(ord, row.seq)
 		if err != nil {
 			return err
 		}
 		if q == nil {
 			continue
 		}
-		c, err := m.clientByOrdinal(o)
+		c, err := m.clientByOrdinal(ord)
 		if err != nil {
 			return err
 		}
-		m.moveRow(c, row.seq, q, v)
+		m.moveRow(c, row.seq, q, o)
 	}
 	return nil
 }
 
-func (m *Machine) settleRestBits(h *head, v verdict) error {
+func (m *Machine) settleRestBits(h *head, s gateway.State) error {
 	for n := range h.chunks {
 		q, err := m.chunk(queuedChunk(h.seq, n))
 		if err != nil {
@@ -468,7 +455,7 @@ func (m *Machine) settleRestBits(h *head, v verdict) error {
 		if q.bits.Empty() {
 			continue
 		}
-		f, err := m.chunk(finalChunk(h.seq, v.state, n))
+		f, err := m.chunk(stateChunk(h.seq, s, n))
 		if err != nil {
 			return err
 		}

@@ -17,13 +17,13 @@ func (r arrivalRow) encode() []byte {
 	return record.PutUint(append([]byte(r.client), 0), uint64(r.size)) // no client id has a zero byte
 }
 
-func decodeArrival(v []byte) (r arrivalRow, err error) {
+func decodeArrival(key, v []byte) (r arrivalRow, err error) {
 	id, size, counted := bytes.Cut(v, []byte{0})
 	r.client = gateway.ClientID(id)
 	if counted {
 		d := record.Decoder{Rest: size}
 		r.size = int64(d.Uint())
-		err = d.End()
+		err = record.Corrupt(key, d.End())
 	}
 	return r, err
 }
@@ -82,9 +82,9 @@ func (m *Machine) forgetUplinks(e *record.ForgetUplinks) error {
 		if len(rows) >= e.Max {
 			return false, nil
 		}
-		a, err := decodeArrival(val)
+		a, err := decodeArrival(k, val)
 		rows = append(rows, row{a, tail64(k)})
-		return true, corrupt(k, err)
+		return true, err
 	})
 	if err != nil {
 		return err

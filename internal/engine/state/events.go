@@ -182,7 +182,7 @@ func DecodeEvents(key, v []byte) (events []Event, err error) {
 	for number := tail64(key); len(d.Rest) > 0; {
 		e := Event{Number: number, Kind: EventKind(d.Byte())}
 		if err := e.decode(d.Bytes(), at); err != nil || d.Err != nil {
-			return nil, &record.CorruptError{Key: key, Cause: record.ErrShort}
+			return nil, record.Corrupt(key, record.ErrShort)
 		}
 		events = append(events, e)
 		number += uint64(e.N)
@@ -192,11 +192,9 @@ func DecodeEvents(key, v []byte) (events []Event, err error) {
 
 // openEvents returns the entries of a row and the time of its record.
 func openEvents(key, v []byte) (d record.Decoder, at int64, err error) {
-	if d.Rest, err = record.CheckSum(key, v); err == nil {
-		at = d.Varint()
-		err = d.Err
-	}
-	return d, at, err
+	d = record.Open(key, v)
+	at = d.Varint()
+	return d, at, d.Err
 }
 
 // decode reads the fields of an entry. at is the time of the record.
@@ -212,9 +210,7 @@ func (e *Event) decode(v []byte, at int64) error {
 		e.Session, e.Dialect, e.Remote = gateway.SessionID(d.Text()), d.Text(), d.Text()
 	}
 	if e.N = 1; parts&partMany != 0 {
-		if err := e.decodeMany(&d); err != nil {
-			return err
-		}
+		e.N, e.Clients = d.Int(), d.Bitmap()
 	}
 	if parts&partGroups != 0 {
 		e.Groups = record.DecodeStrings[string](&d)
@@ -222,16 +218,14 @@ func (e *Event) decode(v []byte, at int64) error {
 	if parts&partNote != 0 {
 		e.Note = record.DecodeNote(&d)
 	}
-	return d.Err
-}
-
-func (e *Event) decodeMany(d *record.Decoder) error {
-	e.N, e.Clients = d.Int(), d.Bitmap()
 	if d.Err == nil && e.N < 1 {
 		return record.ErrShort
 	}
 	return d.Err
 }
+
+// last returns the last number that the entry has taken.
+func (e *Event) last() uint64 { return e.Number + uint64(e.N) - 1 }
 
 // forgetEvents removes the oldest rows of events.
 func (m *Machine) forgetEvents(e *record.ForgetEvents) error {

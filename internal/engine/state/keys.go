@@ -2,6 +2,7 @@ package state
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
@@ -185,7 +186,7 @@ func tail32(k []byte) uint32 { return binary.BigEndian.Uint32(k[len(k)-4:]) }
 
 // afterPrefix returns the first key behind all keys that start with prefix.
 func afterPrefix(prefix []byte) []byte {
-	end := append([]byte(nil), prefix...)
+	end := slices.Clone(prefix)
 	for i := len(end) - 1; i >= 0; i-- {
 		if end[i]++; end[i] != 0 {
 			return end[:i+1]

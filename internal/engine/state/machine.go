@@ -105,7 +105,12 @@ func queuedChunk(s gateway.Seq, n uint32) chunkID { return chunkID{kind: kindBit
 func onlineChunk(era uint64, n uint32) chunkID {
 	return chunkID{kind: kindOnline, seq: gateway.Seq(era), n: n}
 }
-func finalChunk(s gateway.Seq, st gateway.State, n uint32) chunkID {
+
+// stateChunk is of the recipients in a state, one of bitStates.
+func stateChunk(s gateway.Seq, st gateway.State, n uint32) chunkID {
+	if st == gateway.Queued {
+		return queuedChunk(s, n)
+	}
 	return chunkID{kind: kindStateBits, seq: s, state: st, n: n}
 }
 
@@ -239,11 +244,11 @@ func (m *Machine) flush() {
 		}
 		if c.countDirty {
 			m.counts = append(m.counts, c)
-		}
-		if c.countDirty && c.n == 0 {
-			m.del(countKey(c.ord))
-		} else if c.countDirty {
-			m.set(countKey(c.ord), c.countRow.encode())
+			if k := countKey(c.ord); c.n == 0 {
+				m.del(k)
+			} else {
+				m.set(k, c.countRow.encode())
+			}
 		}
 		c.rowDirty, c.countDirty = false, false
 	}
@@ -315,18 +320,16 @@ func (m *Machine) load(c *client) error {
 	if c.loaded {
 		return nil
 	}
-	v, err := m.get(countKey(c.ord))
+	n, err := readRow(m, countKey(c.ord), decodeCount)
 	if err != nil {
 		return err
 	}
-	if v != nil {
-		if c.countRow, err = decodeCount(v); err != nil {
-			return corrupt(countKey(c.ord), err)
-		}
-		if v, err = m.get(fullKey(c.ord)); err != nil {
+	if n != nil {
+		v, err := m.get(fullKey(c.ord))
+		if err != nil {
 			return err
 		}
-		c.full = v != nil
+		c.countRow, c.full = *n, v != nil
 	}
 	c.loaded = true
 	return nil
@@ -348,7 +351,7 @@ func (m *Machine) clientByOrdinal(o record.Ordinal) (*client, error) {
 	}
 	c, err := m.counted(gateway.ClientID(v))
 	if err == nil && (c == nil || c.ord != o) {
-		return nil, &record.CorruptError{Key: ordinalKey(o), Cause: fmt.Errorf("no client %q with this ordinal", v)}
+		return nil, record.Corrupt(ordinalKey(o), fmt.Errorf("no client %q with this ordinal", v))
 	}
 	return c, err
 }
@@ -386,13 +389,41 @@ func (m *Machine) count(c *client, n int, bytes int64) {
 	c.countRow.bytes += bytes
 	c.countDirty = true
 	m.touch(c)
-	if n > 0 && !c.full && c.n >= m.bounds.MaxQueued {
-		c.full = true
+	full := c.n >= m.bounds.MaxQueued
+	if full && !c.full {
 		m.set(fullKey(c.ord), nil)
-	} else if n < 0 && c.full {
-		c.full = false
+	} else if !full && c.full {
 		m.del(fullKey(c.ord))
 	}
+	c.full = full
+}
+
+// bound puts bounds in force. The f rows follow a change of the bound of queues.
+func (m *Machine) bound(b record.Bounds) error {
+	was := m.bounds.MaxQueued
+	m.bounds = b
+	m.set(keyBounds, record.PutSum(keyBounds, b.Encode(nil)))
+	if was == b.MaxQueued {
+		return nil
+	}
+	if err := m.deleteWith([]byte{kindFull}); err != nil {
+		return err
+	}
+	var full []record.Ordinal
+	err := m.each([]byte{kindCount}, []byte{kindCount + 1}, func(k, val []byte) (bool, error) {
+		n, err := decodeCount(k, val)
+		if n.n >= b.MaxQueued {
+			full = append(full, record.Ordinal(tail32(k)))
+		}
+		return true, err
+	})
+	for _, o := range full {
+		m.set(fullKey(o), nil)
+	}
+	for _, c := range m.clients {
+		c.full = c.loaded && c.n >= b.MaxQueued
+	}
+	return err
 }
 
 func (m *Machine) chunk(id chunkID) (*chunk, error) {
@@ -465,20 +496,19 @@ func (m *Machine) touchHead(h *head) {
 	}
 }
 
-// keysWith returns copies of the keys that start with prefix, at most max (0 =
-// all), the caches included.
-func (m *Machine) keysWith(prefix []byte, max int) (keys [][]byte, err error) {
+// keysWith returns copies of the keys that start with prefix, the caches included.
+func (m *Machine) keysWith(prefix []byte) (keys [][]byte, err error) {
 	m.flush()
 	err = m.each(prefix, afterPrefix(prefix), func(k, _ []byte) (bool, error) {
 		keys = append(keys, slices.Clone(k))
-		return max == 0 || len(keys) < max, nil
+		return true, nil
 	})
 	return keys, err
 }
 
 // deleteWith deletes the rows whose keys start with prefix.
 func (m *Machine) deleteWith(prefix []byte) error {
-	keys, err := m.keysWith(prefix, 0)
+	keys, err := m.keysWith(prefix)
 	for _, k := range keys {
 		m.del(k)
 	}

@@ -2,7 +2,6 @@ package state
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/longwire/longwire/internal/engine/record"
 )
@@ -23,7 +22,6 @@ type Iterator interface {
 	Next() bool
 	Prev() bool
 	Key() []byte
-	Value() []byte
 	ValueAndErr() ([]byte, error)
 	// Error returns why a move returned false, nil at the end of the rows.
 	Error() error
@@ -60,16 +58,17 @@ func readRow[T any](rows getter, key []byte, decode func(key, v []byte) (T, erro
 	return &row, err
 }
 
-// missing says that a row is not there that another one promises.
-func missing(key []byte) error { return &record.CorruptError{Key: key, Cause: record.ErrMissing} }
-
-// corrupt names the row of an error of its value; nil stays nil.
-func corrupt(key []byte, err error) error {
-	if err == nil {
-		return nil
+// rowOrZero is readRow of a row whose zero value is absent.
+func rowOrZero[T any](rows getter, key []byte, decode func(key, v []byte) (T, error)) (row T, err error) {
+	p, err := readRow(rows, key, decode)
+	if p != nil {
+		row = *p
 	}
-	return &record.CorruptError{Key: slices.Clone(key), Cause: err}
+	return row, err
 }
+
+// missing says that a row is not there that another one promises.
+func missing(key []byte) error { return record.Corrupt(key, record.ErrMissing) }
 
 // each calls fn with the rows of [from, to) in rising or falling order until it
 // returns false. Key and value are valid during the call only.

@@ -40,14 +40,10 @@ func recentKeyOf(key []byte) (k recentKey, ok bool) {
 // in text form are below all others.
 func newRecentMessages(rows Reader, size int) (*recentMessages, error) {
 	r := emptyRecentMessages(size)
-	it, err := rows.Iter([]byte{kindMessage}, []byte{kindMessage + 1})
-	if err != nil {
-		return nil, err
-	}
-	if it.Last() {
-		r.floor, _ = recentKeyOf(it.Key())
-	}
-	return r, it.Close()
+	return r, each(rows, []byte{kindMessage}, []byte{kindMessage + 1}, true, func(k, _ []byte) (bool, error) {
+		r.floor, _ = recentKeyOf(k)
+		return false, nil
+	})
 }
 
 func emptyRecentMessages(size int) *recentMessages {

@@ -113,7 +113,7 @@ func decodeState(v []byte) (r Standing, err error) {
 		r = Standing{Pos: n[0], era: n[1], At: int64(n[3]), Seq: gateway.Seq(n[4]), Useq: n[5], nextOrdinal: record.Ordinal(n[6]),
 			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10])}
 	default:
-		err = &record.CorruptError{Key: keyState, Cause: record.ErrShort}
+		err = record.Corrupt(keyState, record.ErrShort)
 	}
 	return r, err
 }
@@ -214,10 +214,23 @@ func (r countRow) encode() []byte {
 	return record.PutUint(record.PutUint(nil, uint64(r.n)), uint64(r.bytes))
 }
 
-func decodeCount(v []byte) (r countRow, err error) {
+func decodeCount(key, v []byte) (r countRow, err error) {
 	d := record.Decoder{Rest: v}
 	r.n, r.bytes = d.Int(), int64(d.Uint())
-	return r, d.End()
+	return r, record.Corrupt(key, d.End())
+}
+
+// refusal returns why the queue has no room for a message to its client alone, nil if it
+// has. size is that of the payload, bytes.
+func (r countRow) refusal(id gateway.ClientID, size int64, b *record.Bounds) error {
+	const text = "the queue of client %q has reached its limit of %d %s"
+	switch {
+	case r.n >= b.MaxQueued:
+		return limitError(gateway.CodeQueueFull, b.MaxQueued, text, id, b.MaxQueued, "messages")
+	case r.bytes+size > b.MaxQueuedBytes:
+		return limitError(gateway.CodeQueueFull, b.MaxQueuedBytes, text, id, b.MaxQueuedBytes, "bytes")
+	}
+	return nil
 }
 
 // form is how a message's recipients are kept.
@@ -291,6 +304,14 @@ func decodeMessage(key, v []byte) (r messageRow, err error) {
 	return r, d.End()
 }
 
+// recipients returns the ordinals of the recipients that have a row each.
+func (r *messageRow) recipients() []record.Ordinal {
+	if r.form == formOne {
+		return []record.Ordinal{r.ord}
+	}
+	return r.ords
+}
+
 // onlineMark is the bit of a message's encoding, and of a delivery's state, that says
 // that it was pushed with mode=online.
 const onlineMark = 0x80
@@ -320,11 +341,11 @@ func (r *queueRow) encode(b, id []byte) []byte {
 	return record.PutBool(b, r.many)
 }
 
-func decodeQueued(v []byte) (r queueRow, err error) {
+func decodeQueued(key, v []byte) (r queueRow, err error) {
 	d := record.Decoder{Rest: v}
 	r.id, r.createdAt, r.expiresAt, r.size = d.ID(), int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	r.many = d.Bool()
-	return r, d.End()
+	return r, record.Corrupt(key, d.End())
 }
 
 // bytes returns the size that counts against the client's limit.
@@ -454,17 +475,14 @@ func (r *keyRow) encode() []byte {
 	return record.PutBool(b, r.online)
 }
 
-func decodeKey(v []byte) (r keyRow, err error) {
+func decodeKey(key, v []byte) (r keyRow, err error) {
 	d := record.Decoder{Rest: v}
 	r.id, r.at = d.ID(), int64(d.Uint())
-	n := copy(r.fingerprint[:], d.Rest)
-	if n != len(r.fingerprint) {
-		return r, record.ErrShort
-	}
-	if d.Rest = d.Rest[n:]; len(d.Rest) > 0 { // rows of format 3 end here
+	d.Copy(r.fingerprint[:])
+	if len(d.Rest) > 0 { // rows of format 3 end here
 		r.online = d.Bool()
 	}
-	return r, d.End()
+	return r, record.Corrupt(key, d.End())
 }
 
 // mismatch refuses a request that is not the one that the key was given for.

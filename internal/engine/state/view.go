@@ -65,7 +65,7 @@ func decodeChunk(set *record.Bitset, k, val []byte) error {
 	if err != nil {
 		return err
 	}
-	return corrupt(k, set.Decode(val))
+	return record.Corrupt(k, set.Decode(val))
 }
 
 // selected returns one chunk of an audience that a rule selects, of chunks of bitmaps.
@@ -89,6 +89,27 @@ func selected(to *gateway.Audience, n uint32, chunk func(chunkID) (record.Bitset
 		}
 	}
 	return set, nil
+}
+
+// audience returns all clients that a rule selects. A mask that is not nil narrows them.
+func (r *Standing) audience(to *gateway.Audience, mask record.Bitmap, chunk func(chunkID) (record.Bitset, error)) (record.Bitmap, error) {
+	out := record.Bitmap{}
+	for n := range r.chunkCount() {
+		if mask != nil && mask[n] == nil {
+			continue
+		}
+		set, err := selected(to, n, chunk)
+		if err != nil {
+			return nil, err
+		}
+		if mask != nil {
+			set.And(mask[n])
+		}
+		if !set.Empty() {
+			out[n] = &set
+		}
+	}
+	return out, nil
 }
 
 // clientRow returns a known client's row, ok false for an unknown one.
@@ -176,17 +197,16 @@ func (v *View) broadcastsFor(o record.Ordinal) (n int, err error) {
 	return n, nil
 }
 
+// alone returns how much is queued for an ordinal alone.
+func (v *View) alone(o record.Ordinal) (countRow, error) {
+	return rowOrZero(v, countKey(o), decodeCount)
+}
+
 // record returns a client's record with all that is queued for it.
 func (v *View) record(id gateway.ClientID, row *clientRow) (gateway.ClientRecord, error) {
-	var n countRow
-	val, err := v.get(countKey(row.ord))
+	n, err := v.alone(row.ord)
 	if err != nil {
 		return gateway.ClientRecord{}, err
-	}
-	if val != nil {
-		if n, err = decodeCount(val); err != nil {
-			return gateway.ClientRecord{}, corrupt(countKey(row.ord), err)
-		}
 	}
 	many, err := v.broadcastsFor(row.ord)
 	if err != nil {

@@ -42,9 +42,6 @@ func (r *Findings) Problem(format string, args ...any) {
 type verifier struct {
 	*View
 	r        *Findings
-	messages int
-	queued   int64
-	bitmaps  int64
 	expiry   int
 	perOrd   map[record.Ordinal]countRow // queued rows found
 	pending  int                         // messages that are not completed
@@ -67,11 +64,12 @@ func (v *View) Check(r *Findings) {
 		row  func(k, val []byte) error
 	}{
 		{kindQueued, c.queuedRow}, {kindClient, c.clientRow}, {kindOrdinal, nil}, {kindCount, c.countRow},
-		{kindFull, nil}, {kindForgotten, nil}, {kindKnown, c.bitsRow}, {kindGroup, c.bitsRow}, {kindLabel, c.bitsRow},
+		{kindFull, nil}, {kindForgotten, sound(decodeForgotten)}, {kindKnown, c.bitsRow}, {kindGroup, c.bitsRow}, {kindLabel, c.bitsRow},
 		{kindMessage, c.message}, {kindFinal, c.settledRow}, {kindSparse, c.settledRow}, {kindUnknown, c.settledRow},
-		{kindHead, nil}, {kindBits, c.queuedBits}, {kindStateBits, c.bitsRow}, {kindExpiry, c.expiryRow},
+		{kindHead, sound(decodeHead)}, {kindBits, c.queuedBits}, {kindStateBits, c.bitsRow}, {kindExpiry, c.expiryRow},
 		{kindRetention, c.retentionRow}, {kindIdempotent, c.keyRow}, {kindKeyAge, nil}, {kindUplink, c.uplinkRow},
-		{kindUplinkSeq, nil}, {kindHoard, c.hoardRow}, {kindAccount, c.accountRow}, {kindOnline, c.onlineBits}, {kindEvents, c.events}, {kindWriter, nil}, {kindMeta, nil},
+		{kindUplinkSeq, sound(decodeArrival)}, {kindHoard, c.hoardRow}, {kindAccount, c.accountRow}, {kindOnline, c.onlineBits},
+		{kindEvents, c.events}, {kindEntry, sound(record.CheckSum)}, {kindWriter, sound(decodeWriter)}, {kindMeta, c.metaRow},
 	} {
 		err := v.each([]byte{step.kind}, []byte{step.kind + 1}, false, func(k, val []byte) (bool, error) {
 			r.Rows++
@@ -90,17 +88,24 @@ func (v *View) Check(r *Findings) {
 	c.totals()
 }
 
+// sound checks a row for itself.
+func sound[T any](decode func(k, val []byte) (T, error)) func(k, val []byte) error {
+	return func(k, val []byte) error {
+		_, err := decode(k, val)
+		return err
+	}
+}
+
 // totals compares the counted rows with the counts of the state.
 func (c *verifier) totals() {
-	c.r.Queued, c.r.Messages, c.r.Broadcasts = int(c.queued), c.messages, int(c.bitmaps)
 	for _, n := range []struct {
 		what      string
 		got, want int64
 	}{
 		{"clients", int64(c.r.Clients), c.State.Clients},
-		{"messages", int64(c.messages), c.State.Messages},
-		{"queued deliveries", c.queued, c.State.Queued},
-		{"messages in bitmap form", c.bitmaps, c.State.bitmaps},
+		{"messages", int64(c.r.Messages), c.State.Messages},
+		{"queued deliveries", int64(c.r.Queued), c.State.Queued},
+		{"messages in bitmap form", int64(c.r.Broadcasts), c.State.bitmaps},
 		{"clients in online bitmaps", c.onBits, c.online},
 		{"bytes of events", c.bytes, c.State.eventBytes},
 		{"bytes of uplinks", c.uplinks, c.State.uplinkBytes},
@@ -122,11 +127,11 @@ func (c *verifier) totals() {
 }
 
 func (c *verifier) queuedRow(k, val []byte) error {
-	q, err := decodeQueued(val)
+	q, err := decodeQueued(k, val)
 	if err != nil {
 		return err
 	}
-	c.queued++
+	c.r.Queued++
 	o := record.Ordinal(tail32(k[:5]))
 	n := c.perOrd[o]
 	n.n++
@@ -146,7 +151,7 @@ func (c *verifier) queuedRow(k, val []byte) error {
 }
 
 func (c *verifier) countRow(k, val []byte) error {
-	n, err := decodeCount(val)
+	n, err := decodeCount(k, val)
 	if err != nil {
 		return err
 	}
@@ -180,16 +185,10 @@ func (c *verifier) clientRow(k, val []byte) error {
 	if err != nil {
 		return err
 	}
-	ids := []chunkID{knownChunk(record.ChunkOf(row.ord))}
+	ids := append(row.bitmaps(), knownChunk(record.ChunkOf(row.ord)))
 	if eras.live(row.connectedIn) {
 		c.online++
 		ids = append(ids, onlineChunk(row.connectedIn, record.ChunkOf(row.ord)))
-	}
-	for _, g := range row.groups {
-		ids = append(ids, groupChunk(g, record.ChunkOf(row.ord)))
-	}
-	for l, val := range row.labels {
-		ids = append(ids, labelChunk(l, val, record.ChunkOf(row.ord)))
 	}
 	for _, id := range ids {
 		set, err := c.chunk(id)
@@ -238,10 +237,10 @@ func (c *verifier) events(k, val []byte) error {
 	}
 	c.bytes += int64(len(k) + len(val))
 	for _, e := range events {
-		if e.Number <= c.event || e.Number+uint64(e.N)-1 > c.State.Event {
+		if e.Number <= c.event || e.last() > c.State.Event {
 			return fmt.Errorf("%d events from number %d, after %d; the last is %d", e.N, e.Number, c.event, c.State.Event)
 		}
-		c.event = e.Number + uint64(e.N) - 1
+		c.event = e.last()
 		if n := e.Clients.Count(); n != 0 && n != e.N {
 			return fmt.Errorf("event %d is of %d clients and has taken %d numbers", e.Number, n, e.N)
 		}
@@ -254,7 +253,7 @@ func (c *verifier) queuedBits(k, val []byte) error {
 	if err := decodeChunk(&set, k, val); err != nil {
 		return err
 	}
-	c.queued += int64(set.Count())
+	c.r.Queued += set.Count()
 	return nil
 }
 
@@ -263,7 +262,7 @@ func (c *verifier) message(k, val []byte) error {
 	if err != nil {
 		return err
 	}
-	c.messages++
+	c.r.Messages++
 	msg, err := c.View.message(&row)
 	if err != nil {
 		return err
@@ -279,19 +278,15 @@ func (c *verifier) message(k, val []byte) error {
 	if v, err := c.get(index); err != nil || v == nil {
 		return errors.Join(err, fmt.Errorf("row %q: %w", index, record.ErrMissing))
 	}
-	switch row.form {
-	case formOne:
-		return c.recipients(&row, []record.Ordinal{row.ord})
-	case formList:
-		return c.recipients(&row, row.ords)
-	default:
+	if row.form == formBitmap {
 		return c.bits(&row)
 	}
+	return c.recipients(&row)
 }
 
 // recipients checks that each recipient has exactly one row.
-func (c *verifier) recipients(row *messageRow, ords []record.Ordinal) error {
-	for _, o := range ords {
+func (c *verifier) recipients(row *messageRow) error {
+	for _, o := range row.recipients() {
 		q, err := c.get(queueKey(o, row.seq))
 		if err != nil {
 			return err
@@ -314,7 +309,7 @@ func (c *verifier) bits(row *messageRow) error {
 		return err
 	}
 	if h.count[gateway.Queued] > 0 {
-		c.bitmaps++
+		c.r.Broadcasts++
 		if h.account != "" {
 			a := c.accounts[h.account]
 			a.bitmaps++
@@ -326,12 +321,8 @@ func (c *verifier) bits(row *messageRow) error {
 	for n := range h.chunks {
 		var all record.Bitset
 		sum := 0
-		for _, s := range append([]gateway.State{gateway.Queued}, finalStates[:]...) {
-			id := finalChunk(row.seq, s, n)
-			if s == gateway.Queued {
-				id = queuedChunk(row.seq, n)
-			}
-			set, err := c.chunk(id)
+		for _, s := range bitStates {
+			set, err := c.chunk(stateChunk(row.seq, s, n))
 			if err != nil {
 				return err
 			}
@@ -374,10 +365,20 @@ func (c *verifier) indexed(id []byte) error {
 	return err
 }
 
-func (c *verifier) keyRow(_, val []byte) error {
+func (c *verifier) keyRow(k, val []byte) error {
 	c.r.Keys++
-	_, err := decodeKey(val)
+	_, err := decodeKey(k, val)
 	return err
+}
+
+func (c *verifier) metaRow(k, val []byte) (err error) {
+	switch string(k) {
+	case string(keyState):
+		_, err = decodeState(val)
+	case string(keyBounds):
+		_, err = decodeBounds(k, val)
+	}
+	return err // others are package disk's
 }
 
 func (c *verifier) uplinkRow(k, val []byte) error {
@@ -386,11 +387,12 @@ func (c *verifier) uplinkRow(k, val []byte) error {
 	if err != nil {
 		return err
 	}
-	raw, err := c.get(key64(kindUplinkSeq, u.Seq))
+	place := key64(kindUplinkSeq, u.Seq)
+	raw, err := c.get(place)
 	if err != nil {
 		return err
 	}
-	a, err := decodeArrival(raw)
+	a, err := decodeArrival(place, raw)
 	switch size := int64(len(k) + len(val)); {
 	case err != nil:
 		return err

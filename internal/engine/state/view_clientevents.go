@@ -21,7 +21,7 @@ func (v *View) ClientEvents(q gateway.ClientEventQuery) (p gateway.Page[gateway.
 	}
 	after := max(q.After, v.State.EventsGone)
 	err = v.each([]byte{kindEvents}, to, true, func(k, val []byte) (bool, error) {
-		list, entries, end, err := eventsOf(q.Client, slices.Clone(k), val)
+		list, entries, end, err := eventsOf(q.Client, k, val)
 		switch {
 		case err != nil:
 			return false, err
@@ -39,7 +39,7 @@ func (v *View) ClientEvents(q gateway.ClientEventQuery) (p gateway.Page[gateway.
 					return false, err
 				}
 			}
-			if !of || q.Before != 0 && e.Number >= q.Before || e.Number+uint64(e.N)-1 <= after {
+			if !of || q.Before != 0 && e.Number >= q.Before || e.last() <= after {
 				continue
 			}
 			if r.room <= 0 {
@@ -76,14 +76,12 @@ func eventsOf(client gateway.ClientID, key, v []byte) (list []Event, entries int
 		body := record.Decoder{Rest: d.Bytes()}
 		raw := body.Rest
 		many := body.Byte()&partMany != 0
-		if d.Err == nil && (many || string(body.Bytes()) == string(client)) {
-			if err := e.decode(raw, at); err != nil {
-				return nil, 0, 0, &record.CorruptError{Key: key, Cause: record.ErrShort}
-			}
+		if many || string(body.Bytes()) == string(client) {
+			err = e.decode(raw, at)
 			list = append(list, e)
 		}
-		if d.Err != nil || body.Err != nil {
-			return nil, 0, 0, &record.CorruptError{Key: key, Cause: record.ErrShort}
+		if err != nil || d.Err != nil || body.Err != nil {
+			return nil, 0, 0, record.Corrupt(key, record.ErrShort)
 		}
 		number += uint64(e.N)
 	}
@@ -104,7 +102,7 @@ func (r *eventReader) concerns(e *Event, o record.Ordinal) (bool, error) {
 		f, err := r.finalRow(finalKey(o, row.seq))
 		return f != nil && e.settled(f), err
 	}
-	set, err := r.chunk(finalChunk(row.seq, e.State, uint32(o/record.ChunkBits)))
+	set, err := r.chunk(stateChunk(row.seq, e.State, uint32(o/record.ChunkBits)))
 	if err != nil || !set.Has(o) {
 		return false, err
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// finalStates are the states that have a bitmap of their own.
-var finalStates = [...]gateway.State{gateway.Acked, gateway.Rejected, gateway.Expired, gateway.Canceled, gateway.Failed}
+// bitStates are the states that have a bitmap of their own.
+var bitStates = []gateway.State{gateway.Queued, gateway.Acked, gateway.Rejected, gateway.Expired, gateway.Canceled, gateway.Failed}
 
 // Delivery returns one delivery.
 func (v *View) Delivery(id gateway.MessageID, client gateway.ClientID) (d gateway.Delivery, err error) {
@@ -115,41 +115,35 @@ func (v *View) unknownDelivery(row *messageRow, client gateway.ClientID) (d gate
 
 // bitDelivery returns a delivery that is a bit.
 func (v *View) bitDelivery(h *headRow, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
-	set, err := v.chunk(queuedChunk(seq, record.ChunkOf(o)))
-	if err != nil {
-		return d, false, err
-	}
-	if set.Has(o) {
-		return h.bit(gateway.Queued, seq, client), true, nil
-	}
-	for _, s := range finalStates {
-		if set, err = v.chunk(finalChunk(seq, s, record.ChunkOf(o))); err != nil {
+	for _, s := range bitStates {
+		set, err := v.chunk(stateChunk(seq, s, record.ChunkOf(o)))
+		if err != nil {
 			return d, false, err
 		}
 		if set.Has(o) {
-			return v.settledBit(h, s, seq, o, client)
+			d, err = v.bit(h, s, seq, o, client)
+			return d, err == nil, err
 		}
 	}
 	return d, false, nil
 }
 
-// settledBit returns the delivery of a bit, with the reason and result of its row.
-func (v *View) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (gateway.Delivery, bool, error) {
-	f, err := v.finalRow(sparseKey(seq, o))
-	if err != nil || f == nil {
-		return h.bit(s, seq, client), true, err
-	}
-	return f.delivery(client, seq), true, nil
-}
-
-// bit returns a delivery with its state alone.
-func (h *headRow) bit(s gateway.State, seq gateway.Seq, client gateway.ClientID) gateway.Delivery {
+// bit returns the delivery of a bit, with the reason and result of its row.
+func (v *View) bit(h *headRow, s gateway.State, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (gateway.Delivery, error) {
 	d := gateway.Delivery{Message: h.id, Client: client, Seq: seq, State: s,
 		CreatedAt: record.TimeOf(h.createdAt), ExpiresAt: record.TimeOf(h.expiresAt)}
+	if s == gateway.Queued {
+		return d, nil
+	}
+	if f, err := v.finalRow(sparseKey(seq, o)); err != nil {
+		return d, err
+	} else if f != nil {
+		return f.delivery(client, seq), nil
+	}
 	if s == gateway.Expired || s == gateway.Canceled { // all in one step, which completed the message
 		d.FinalAt = record.TimeOf(h.completedAt)
 	}
-	return d
+	return d, nil
 }
 
 // Deliveries returns a message's deliveries: in the order in which the clients
@@ -168,10 +162,10 @@ func (v *View) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Deliver
 }
 
 func (v *View) rowDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
-	names := []gateway.ClientID{row.client}
+	ords, names := row.recipients(), []gateway.ClientID{row.client}
 	if row.form == formList {
 		names = names[:0]
-		for _, o := range row.ords {
+		for _, o := range ords {
 			name, err := v.nameOf(o)
 			if err != nil {
 				return err
@@ -183,12 +177,9 @@ func (v *View) rowDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 	for i := slices.Index(names, q.After) + 1; i < len(names) && p.next(names[i]); i++ {
 		var d gateway.Delivery
 		var err error
-		switch {
-		case row.form == formOne:
-			d, _, err = v.rowDelivery(row, row.ord, names[i])
-		case i < len(row.ords):
-			d, _, err = v.rowDelivery(row, row.ords[i], names[i])
-		default:
+		if i < len(ords) {
+			d, _, err = v.rowDelivery(row, ords[i], names[i])
+		} else {
 			d, _, err = v.unknownDelivery(row, names[i])
 		}
 		if err != nil {
@@ -211,7 +202,7 @@ func (v *View) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 	if err != nil {
 		return err
 	}
-	states := append([]gateway.State{gateway.Queued}, finalStates[:]...)
+	states := bitStates
 	if q.State != 0 {
 		states = []gateway.State{q.State}
 	}
@@ -228,29 +219,24 @@ func (v *View) bitChunk(h *headRow, seq gateway.Seq, n uint32, from record.Ordin
 	sets := make([]record.Bitset, len(states))
 	var all record.Bitset
 	for i, s := range states {
-		id := finalChunk(seq, s, n)
-		if s == gateway.Queued {
-			id = queuedChunk(seq, n)
-		}
-		if sets[i], err = v.chunk(id); err != nil {
+		if sets[i], err = v.chunk(stateChunk(seq, s, n)); err != nil {
 			return err
 		}
 		all.Or(&sets[i])
 	}
-	all.Each(n, from, func(o record.Ordinal) bool {
-		var name gateway.ClientID
-		if name, err = v.nameOf(o); err != nil || !p.next(name) {
-			return false
+	for o := range all.Each(n, from) {
+		name, err := v.nameOf(o)
+		if err != nil || !p.next(name) {
+			return err
 		}
-		s := states[slices.IndexFunc(sets, func(set record.Bitset) bool { return set.Has(o) })]
-		d := h.bit(s, seq, name)
-		if s != gateway.Queued {
-			d, _, err = v.settledBit(h, s, seq, o, name)
+		i := slices.IndexFunc(sets, func(set record.Bitset) bool { return set.Has(o) })
+		d, err := v.bit(h, states[i], seq, o, name)
+		if err != nil {
+			return err
 		}
 		p.Items = append(p.Items, d)
-		return err == nil
-	})
-	return err
+	}
+	return nil
 }
 
 // recipientAfter returns the ordinal behind the one that a client has, or had, as a

@@ -82,7 +82,7 @@ func (v *View) OldUplinks(after Ahead, now, before time.Time, max int) (events [
 	ahead = after
 	err = v.each(key64(kindUplinkSeq, after.Through+1), []byte{kindUplinkSeq + 1}, false, func(k, val []byte) (bool, error) {
 		useq := tail64(k)
-		a, err := decodeArrival(val)
+		a, err := decodeArrival(k, val)
 		if err != nil {
 			return false, err
 		}

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -14,14 +13,14 @@ import (
 func (v *View) Events(after uint64, limit int, buf []gateway.Event) (events []gateway.Event, through uint64, err error) {
 	r := eventReader{View: v, after: after, through: after, room: limit, events: buf}
 	from, err := v.eventRow(after + 1)
-	if err != nil || from == nil {
+	if err != nil {
 		return buf, after, err
 	}
 	err = v.each(from, []byte{kindEvents + 1}, false, func(k, val []byte) (bool, error) {
 		if r.room <= 0 {
 			return false, nil
 		}
-		list, err := DecodeEvents(slices.Clone(k), val)
+		list, err := DecodeEvents(k, val)
 		if err != nil {
 			return false, err
 		}
@@ -38,8 +37,8 @@ func (v *View) Events(after uint64, limit int, buf []gateway.Event) (events []ga
 	return r.events, r.through, err
 }
 
-// eventRow returns the key of the row that has a number, or else of the first row
-// behind it; nil if there is none.
+// eventRow returns a key at which the row that has a number is the first one, or else the
+// first row behind it.
 func (v *View) eventRow(number uint64) (key []byte, err error) {
 	to := []byte{kindEvents + 1}
 	if number < ^uint64(0) {
@@ -105,25 +104,15 @@ func (v *View) eventTime(number uint64) (first uint64, at int64, err error) {
 		return 0, 0, err
 	}
 	err = v.each(from, []byte{kindEvents + 1}, false, func(k, val []byte) (bool, error) {
-		d, t, err := openEvents(slices.Clone(k), val)
-		if err != nil {
-			return false, err
-		}
-		end := tail64(k)
-		if end < number { // the row may end before the number: look at its entries
-			for len(d.Rest) > 0 {
-				e := Event{Kind: EventKind(d.Byte())}
-				if err := e.decode(d.Bytes(), t); err != nil || d.Err != nil {
-					return false, errors.Join(err, d.Err)
-				}
-				end += uint64(e.N)
-			}
-			if end <= number {
-				return true, nil
+		if tail64(k) < number { // the row may end before the number: look at its entries
+			events, err := DecodeEvents(k, val)
+			if err != nil || len(events) == 0 || events[len(events)-1].last() < number {
+				return true, err
 			}
 		}
-		first, at = tail64(k), t
-		return false, nil
+		first = tail64(k)
+		_, at, err = openEvents(k, val)
+		return false, err
 	})
 	return first, at, err
 }
@@ -140,14 +129,13 @@ type eventReader struct {
 
 // entry appends the events of an entry that are above after, while there is room.
 func (r *eventReader) entry(e *Event) error {
-	end := e.Number + uint64(e.N) - 1
-	if r.room <= 0 || end <= r.after {
+	if r.room <= 0 || e.last() <= r.after {
 		return nil
 	}
 	r.fields = e.fields()
 	switch {
 	case r.fields.Type == "": // of a later version
-		r.through = end
+		r.through = e.last()
 		return nil
 	case e.N == 1 && e.Clients == nil && e.Kind != EventSettledRest:
 		if err := r.complete(e); err != nil {
@@ -303,82 +291,94 @@ func (r *eventReader) expand(e *Event) error {
 			r.through = number
 		}
 		number++
-		return r.room > 0 && number < e.Number+uint64(e.N), nil
+		return r.room > 0 && number <= e.last(), nil
+	}
+	chunk := func(n uint32, set *record.Bitset) (more bool, err error) {
+		if c := uint64(set.Count()); number+c <= r.after+1 { // none is above after
+			number += c
+			return true, nil
+		}
+		for o := range set.Each(n, 0) {
+			if more, err := each(o); err != nil || !more {
+				return false, err
+			}
+		}
+		return true, nil
 	}
 	var err error
 	if e.Kind == EventSettledRest {
-		_, err = r.rest(e, each)
+		err = r.rest(e, each, chunk)
 	} else {
 		for _, n := range e.Clients.Chunks() {
-			if c := uint64(e.Clients[n].Count()); number+c <= r.after+1 {
-				number += c
-				continue
-			}
 			var more bool
-			if more, err = eachOf(e.Clients[n], n, each); err != nil || !more {
+			if more, err = chunk(n, e.Clients[n]); err != nil || !more {
 				break
 			}
 		}
 	}
 	if err == nil && r.room > 0 {
-		r.through = e.Number + uint64(e.N) - 1
+		r.through = e.last()
 	}
 	return err
 }
 
-// eachOf calls fn with the ordinals of a chunk until it returns false.
-func eachOf(set *record.Bitset, n uint32, fn func(record.Ordinal) (bool, error)) (more bool, err error) {
-	more = set.Each(n, 0, func(o record.Ordinal) bool {
-		var next bool
-		next, err = fn(o)
-		return next && err == nil
-	})
-	return more, err
-}
-
-// rest calls fn with the clients whose deliveries an entry has settled together: those
-// in its state that no other event has settled.
-func (r *eventReader) rest(e *Event, fn func(record.Ordinal) (bool, error)) (more bool, err error) {
+// rest calls one or chunk with the clients whose deliveries an entry has settled together:
+// those in its state that no other event has settled. It ends when they return false.
+func (r *eventReader) rest(e *Event, one func(record.Ordinal) (bool, error), chunk func(uint32, *record.Bitset) (bool, error)) error {
 	row, err := r.messageRow(e.Message)
 	if err != nil || row == nil {
-		return true, err
+		return err
 	}
 	if row.form == formList {
 		for _, o := range row.ords {
 			f, err := r.finalRow(finalKey(o, row.seq))
 			if err != nil {
-				return false, err
+				return err
 			}
 			if f == nil || !e.settled(f) {
 				continue
 			}
-			if more, err := fn(o); err != nil || !more {
-				return more, err
+			if more, err := one(o); err != nil || !more {
+				return err
 			}
 		}
-		return true, nil
+		return nil
 	}
 	h, err := r.head(row.seq)
 	if err != nil || h == nil {
-		return true, err
+		return err
 	}
 	for n := range h.chunks {
-		set, err := r.chunk(finalChunk(row.seq, e.State, n))
-		if err != nil {
-			return false, err
+		set, err := r.chunk(stateChunk(row.seq, e.State, n))
+		if err == nil && e.State != gateway.Expired { // nothing expires alone
+			err = r.dropOthers(e, row.seq, n, &set)
 		}
-		more, err := eachOf(&set, n, func(o record.Ordinal) (bool, error) {
-			f, err := r.finalRow(sparseKey(row.seq, o))
-			if err != nil || f != nil && f.reason != e.Reason {
-				return true, err
-			}
-			return fn(o)
-		})
-		if err != nil || !more {
-			return more, err
+		if err != nil {
+			return err
+		}
+		if more, err := chunk(n, &set); err != nil || !more {
+			return err
 		}
 	}
-	return true, nil
+	return nil
+}
+
+// dropOthers takes the clients out of a chunk that came into the entry's state before it.
+// A row of each says why.
+func (r *eventReader) dropOthers(e *Event, seq gateway.Seq, n uint32, set *record.Bitset) error {
+	first := record.Ordinal(n) * record.ChunkBits
+	end := append(sparseKey(seq, first+record.ChunkBits-1), 0)
+	return r.each(sparseKey(seq, first), end, false, func(k, val []byte) (bool, error) {
+		o := record.Ordinal(tail32(k))
+		if !set.Has(o) {
+			return true, nil
+		}
+		f, err := decodeFinal(k, val)
+		if f.reason != e.Reason {
+			set.Clear(o)
+		}
+		return true, err
+	})
 }
 
 // settled reports whether the delivery of a row became final with the entry.
@@ -398,7 +398,7 @@ func (v *View) Entries(prefix, after string, limit int) (gateway.Page[gateway.En
 		if !p.next(key) {
 			return false, nil
 		}
-		val, err := record.CheckSum(slices.Clone(k), val)
+		val, err := record.CheckSum(k, val)
 		p.Items = append(p.Items, gateway.Entry{Key: key, Value: append([]byte{}, val...)})
 		return true, err
 	})

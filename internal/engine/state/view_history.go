@@ -16,13 +16,7 @@ func (v *View) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gat
 		return p.Page, err
 	}
 	h := history{view: v, ord: row.ord, q: q, limit: p.limit, before: cmp.Or(q.Before, ^gateway.Seq(0))}
-	if err := h.unknown(); err != nil {
-		return p.Page, err
-	}
-	if known {
-		err = h.collect()
-	}
-	if err != nil {
+	if err := h.collect(known); err != nil {
 		return p.Page, err
 	}
 	p.Items, p.Next, p.More = h.page()
@@ -44,23 +38,23 @@ type history struct {
 	cut   bool
 }
 
-func (h *history) unknown() error {
-	if h.q.State != 0 && h.q.State != gateway.Failed {
-		return nil
-	}
-	return h.rows(namedPrefix(kindUnknown, h.q.Client), unknownKey(h.q.Client, h.before), h.final)
-}
-
-func (h *history) collect() error {
-	if h.q.State == 0 || h.q.State == gateway.Queued {
-		from, to := key32(kindQueued, uint32(h.ord)), queueKey(h.ord, h.before)
-		if err := h.rows(from, to, h.queued); err != nil {
+func (h *history) collect(known bool) error {
+	s := h.q.State
+	if s == 0 || s == gateway.Failed {
+		if err := h.rows(namedPrefix(kindUnknown, h.q.Client), unknownKey(h.q.Client, h.before), h.final); err != nil {
 			return err
 		}
 	}
-	if h.q.State == 0 || h.q.State.Final() {
-		from, to := key32(kindFinal, uint32(h.ord)), finalKey(h.ord, h.before)
-		if err := h.rows(from, to, h.final); err != nil {
+	if !known {
+		return nil
+	}
+	if s == 0 || s == gateway.Queued {
+		if err := h.rows(key32(kindQueued, uint32(h.ord)), queueKey(h.ord, h.before), h.queued); err != nil {
+			return err
+		}
+	}
+	if s == 0 || s.Final() {
+		if err := h.rows(key32(kindFinal, uint32(h.ord)), finalKey(h.ord, h.before), h.final); err != nil {
 			return err
 		}
 	}
@@ -94,9 +88,9 @@ func (h *history) stop(at gateway.Seq) {
 }
 
 func (h *history) queued(k, val []byte) (d gateway.Delivery, ok bool, err error) {
-	r, err := decodeQueued(val)
+	r, err := decodeQueued(k, val)
 	if err != nil {
-		return d, false, corrupt(k, err)
+		return d, false, err
 	}
 	return gateway.Delivery{Message: r.id, Client: h.q.Client, Seq: gateway.Seq(tail64(k)), State: gateway.Queued,
 		CreatedAt: record.TimeOf(r.createdAt), ExpiresAt: record.TimeOf(r.expiresAt)}, true, nil

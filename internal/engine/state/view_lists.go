@@ -12,11 +12,15 @@ import (
 // costs some milliseconds at most.
 const maxScan = 2_000
 
+// maxPageBytes bounds the payloads of one page: it ends behind the one that reaches it.
+const maxPageBytes = 16 << 20
+
 // page collects one page of a list.
 type page[T, K any] struct {
 	gateway.Page[T, K]
 	limit   int
 	scanned int
+	bytes   int // of payloads
 }
 
 func newPage[T, K any](limit int) *page[T, K] {
@@ -28,7 +32,7 @@ func newPage[T, K any](limit int) *page[T, K] {
 
 // next notes that the row k is looked at; false when the page ends before it.
 func (p *page[T, K]) next(k K) bool {
-	if len(p.Items) >= p.limit || p.scanned >= maxScan {
+	if len(p.Items) >= p.limit || p.scanned >= maxScan || p.bytes >= maxPageBytes {
 		p.More = true
 		return false
 	}
@@ -93,22 +97,15 @@ func clientRange(q *gateway.ClientQuery) (from, to []byte) {
 		if itself == q.Descending {
 			at = append(at, 0)
 		}
-		if q.Descending {
-			to = minKey(to, at)
-		} else if string(at) > string(from) {
+		if q.Descending && string(at) < string(to) {
+			to = at
+		} else if !q.Descending && string(at) > string(from) {
 			from = at
 		}
 	}
 	start(q.From, true)
 	start(q.After, false)
 	return from, to
-}
-
-func minKey(a, b []byte) []byte {
-	if string(b) < string(a) {
-		return b
-	}
-	return a
 }
 
 func matches(row *clientRow, q *gateway.ClientQuery) bool {
@@ -135,16 +132,9 @@ func (v *View) Message(id gateway.MessageID) (msg gateway.Message, err error) {
 // Repeated looks for the message of an idempotency key, which is remembered for ttl.
 func (v *View) Repeated(a gateway.Acceptance, ttl time.Duration) (r gateway.Receipt, ok bool, err error) {
 	k := idempotencyKey(scopedKey(a.Scope, a.IdempotencyKey))
-	val, err := v.get(k)
-	if err != nil || val == nil {
+	known, err := readRow(v, k, decodeKey)
+	if err != nil || known == nil || record.Nanos(a.CreatedAt)-known.at >= int64(ttl) {
 		return r, false, err
-	}
-	known, err := decodeKey(val)
-	switch {
-	case err != nil:
-		return r, false, corrupt(k, err)
-	case record.Nanos(a.CreatedAt)-known.at >= int64(ttl):
-		return r, false, nil
 	}
 	if err := known.mismatch(&a); err != nil {
 		return r, false, err
@@ -182,6 +172,7 @@ func (v *View) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, g
 		msg, err := v.message(&row)
 		if err == nil && inState(&msg, q.State) {
 			p.Items = append(p.Items, msg)
+			p.bytes += len(msg.Payload)
 		}
 		return true, err
 	})
@@ -229,7 +220,7 @@ func (v *View) uplinks(client gateway.ClientID, first, last uint64, falling bool
 			return false, nil
 		}
 		if client == "" {
-			a, err := decodeArrival(val)
+			a, err := decodeArrival(k, val)
 			if err != nil {
 				return false, err
 			}
@@ -240,6 +231,7 @@ func (v *View) uplinks(client gateway.ClientID, first, last uint64, falling bool
 		}
 		u, err := decodeUplink(k, val)
 		p.Items = append(p.Items, u)
+		p.bytes += len(u.Payload)
 		return true, err
 	})
 	return p.Page, err

@@ -22,8 +22,6 @@ type masking struct {
 	to     *gateway.Audience
 	only   func(gateway.ClientID) bool // nil wants all
 	chunks map[uint32]*maskChunk
-	n      uint32     // of the chunk that was looked at last
-	at     *maskChunk // its bits
 }
 
 // maskChunk has the recipients of a chunk, and those of them that are wanted.
@@ -32,7 +30,7 @@ type maskChunk struct{ in, wanted record.Bitset }
 func (m *masking) wanted() record.Bitmap {
 	out := record.Bitmap{}
 	for n, c := range m.chunks {
-		if c.wanted.Count() > 0 {
+		if !c.wanted.Empty() {
 			out[n] = &c.wanted
 		}
 	}
@@ -68,28 +66,18 @@ func (m *masking) everybody() error {
 }
 
 // consider adds a client if it is wanted.
-func (m *masking) consider(id gateway.ClientID, o record.Ordinal) error {
-	if n := record.ChunkOf(o); m.at == nil || n != m.n {
-		if err := m.turnTo(n); err != nil {
-			return err
-		}
-	}
-	if m.at.in.Has(o) && (m.only == nil || m.only(id)) {
-		m.at.wanted.Set(o)
-	}
-	return nil
-}
-
-func (m *masking) turnTo(n uint32) error {
+func (m *masking) consider(id gateway.ClientID, o record.Ordinal) (err error) {
+	n := record.ChunkOf(o)
 	c := m.chunks[n]
 	if c == nil {
-		in, err := selected(m.to, n, m.chunk)
-		if err != nil {
+		c = &maskChunk{}
+		if c.in, err = selected(m.to, n, m.chunk); err != nil {
 			return err
 		}
-		c = &maskChunk{in: in}
 		m.chunks[n] = c
 	}
-	m.n, m.at = n, c
+	if c.in.Has(o) && (m.only == nil || m.only(id)) {
+		c.wanted.Set(o)
+	}
 	return nil
 }

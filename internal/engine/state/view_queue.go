@@ -49,15 +49,11 @@ func (v *View) Transmission(client gateway.ClientID, seq gateway.Seq) (p gateway
 	if err != nil || !known {
 		return p, false, err
 	}
-	val, err := v.get(queueKey(row.ord, seq))
+	q, err := readRow(v, queueKey(row.ord, seq), decodeQueued)
 	if err != nil {
 		return p, false, err
 	}
-	if val != nil {
-		q, err := decodeQueued(val)
-		if err != nil {
-			return p, false, corrupt(queueKey(row.ord, seq), err)
-		}
+	if q != nil {
 		p, err = v.transmission(q.id, seq)
 		return p, err == nil, err
 	}
@@ -115,12 +111,8 @@ func (v *View) oldestQueued(o record.Ordinal) (at int64, ok bool, err error) {
 func (l *lane) firstAt() (at int64, ok bool, err error) {
 	seq, many := l.broadcast()
 	if l.ok && (!many || gateway.Seq(tail64(l.rows.Key())) < seq) {
-		val, err := l.rows.ValueAndErr()
-		if err != nil {
-			return 0, false, err
-		}
-		q, err := decodeQueued(val)
-		return q.createdAt, err == nil, corrupt(l.rows.Key(), err)
+		q, err := l.queued()
+		return q.createdAt, err == nil, err
 	}
 	if !many {
 		return 0, false, nil
@@ -169,12 +161,21 @@ func (l *lane) next() (p gateway.Transmission, ok bool, err error) {
 	return p, err == nil, err
 }
 
+// queued returns the row that rows stands on.
+func (l *lane) queued() (q queueRow, err error) {
+	val, err := l.rows.ValueAndErr()
+	if err == nil {
+		q, err = decodeQueued(l.rows.Key(), val)
+	}
+	return q, err
+}
+
 // row takes the row that rows stands on.
 func (l *lane) row() (gateway.Transmission, error) {
 	seq := gateway.Seq(tail64(l.rows.Key()))
-	q, err := decodeQueued(l.rows.Value())
+	q, err := l.queued()
 	if err != nil {
-		return gateway.Transmission{}, corrupt(l.rows.Key(), err)
+		return gateway.Transmission{}, err
 	}
 	l.ok = l.rows.Next()
 	return l.view.transmission(q.id, seq)

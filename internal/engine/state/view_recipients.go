@@ -17,33 +17,41 @@ func (v *View) Recipients(a *gateway.Acceptance, b *record.Bounds) (gateway.Reci
 }
 
 func (v *View) oneRecipient(a *gateway.Acceptance, b *record.Bounds) (r gateway.Recipients, err error) {
-	id, size := a.To.Client, int64(len(a.Payload))
-	rec, err := v.Client(id)
-	if gateway.CodeOf(err) == gateway.CodeClientNotFound && a.QueueUnknown {
-		err = v.roomFor(a.Account, 0, b)
-	}
+	id := a.To.Client
+	queue, known, err := v.queueOf(id)
 	switch {
 	case err != nil:
 		return r, err
-	case rec.Queued >= b.MaxQueued:
-		return r, queueFull(id, "messages", int64(b.MaxQueued))
-	case rec.QueuedBytes+size > b.MaxQueuedBytes:
-		return r, queueFull(id, "bytes", b.MaxQueuedBytes)
+	case !known && !a.QueueUnknown:
+		return r, unknownClient(id)
+	case !known:
+		if err := v.roomFor(a.Account, 0, b); err != nil {
+			return r, err
+		}
+	}
+	if err := queue.refusal(id, int64(len(a.Payload)), b); err != nil {
+		return r, err
 	}
 	return gateway.Recipients{Total: 1, Sample: []gateway.ClientID{id}}, nil
+}
+
+// queueOf returns how much is queued for a client alone, known false for an unknown one.
+func (v *View) queueOf(id gateway.ClientID) (queue countRow, known bool, err error) {
+	row, known, err := v.clientRow(id)
+	if known {
+		queue, err = v.alone(row.ord)
+	}
+	return queue, known, err
 }
 
 // roomFor returns the refusal of one more client of an account, after added ones that the
 // view does not have.
 func (v *View) roomFor(name string, added int64, b *record.Bounds) error {
 	var own accountRow
+	var err error
 	if name != "" {
-		row, err := readRow(v, accountKey(name), decodeAccount)
-		if err != nil {
+		if own, err = rowOrZero(v, accountKey(name), decodeAccount); err != nil {
 			return err
-		}
-		if row != nil {
-			own = *row
 		}
 	}
 	return gateway.TooManyClients(name, own.clients+added, v.State.Clients+added, b.MaxClients)
@@ -52,13 +60,12 @@ func (v *View) roomFor(name string, added int64, b *record.Bounds) error {
 func (v *View) namedRecipients(a *gateway.Acceptance, b *record.Bounds) (r gateway.Recipients, err error) {
 	added := int64(0) // clients that the message would make known
 	for _, id := range sortedSet(a.To.Clients) {
-		rec, err := v.Client(id)
-		unknown := gateway.CodeOf(err) == gateway.CodeClientNotFound
-		if err != nil && !unknown {
+		queue, known, err := v.queueOf(id)
+		if err != nil {
 			return r, err
 		}
-		refused := unknown
-		if unknown && a.QueueUnknown {
+		refused := !known
+		if !known && a.QueueUnknown {
 			err := v.roomFor(a.Account, added, b)
 			if refused = err != nil; refused && gateway.CodeOf(err) != gateway.CodeTooManyClients {
 				return r, err
@@ -67,7 +74,7 @@ func (v *View) namedRecipients(a *gateway.Acceptance, b *record.Bounds) (r gatew
 			}
 		}
 		r.Total++
-		if refused || rec.Queued >= b.MaxQueued {
+		if refused || queue.n >= b.MaxQueued {
 			r.Failed++
 		} else if len(r.Sample) < gateway.RecipientSample {
 			r.Sample = append(r.Sample, id)
@@ -77,12 +84,13 @@ func (v *View) namedRecipients(a *gateway.Acceptance, b *record.Bounds) (r gatew
 }
 
 func (v *View) selectedRecipients(a *gateway.Acceptance) (r gateway.Recipients, err error) {
-	audience := record.Bitmap{}
+	var audience record.Bitmap
 	if a.Among != nil || a.Only != nil {
-		if audience, err = v.Mask(a); err != nil {
-			return r, err
-		}
-	} else if err := v.wholeAudience(&a.To, audience); err != nil {
+		audience, err = v.Mask(a)
+	} else {
+		audience, err = v.State.audience(&a.To, nil, v.chunk)
+	}
+	if err != nil {
 		return r, err
 	}
 	r.Total = audience.Count()
@@ -91,39 +99,20 @@ func (v *View) selectedRecipients(a *gateway.Acceptance) (r gateway.Recipients, 
 		return r, err
 	}
 	r.Failed = len(full)
-	for _, n := range audience.Chunks() {
-		audience[n].Each(n, 0, func(o record.Ordinal) bool {
-			if len(r.Sample) == gateway.RecipientSample {
-				return false
-			}
-			if full[o] {
-				return true
-			}
-			var id gateway.ClientID
-			if id, err = v.nameOf(o); err == nil {
-				r.Sample = append(r.Sample, id)
-			}
-			return err == nil
-		})
+	for o := range audience.Each() {
+		if len(r.Sample) == gateway.RecipientSample {
+			break
+		}
+		if full[o] {
+			continue
+		}
+		id, err := v.nameOf(o)
 		if err != nil {
 			return r, err
 		}
+		r.Sample = append(r.Sample, id)
 	}
 	return r, a.TooMany(r.Total)
-}
-
-// wholeAudience adds every client that a rule selects to audience.
-func (v *View) wholeAudience(to *gateway.Audience, audience record.Bitmap) error {
-	for n := range v.State.chunkCount() {
-		set, err := selected(to, n, v.chunk)
-		if err != nil {
-			return err
-		}
-		if !set.Empty() {
-			audience[n] = &set
-		}
-	}
-	return nil
 }
 
 // fullAmong returns the clients of an audience whose queues have no room.

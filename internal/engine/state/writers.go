@@ -38,14 +38,10 @@ func (r writerRow) encode(key []byte) []byte {
 }
 
 func decodeWriter(key, v []byte) (r writerRow, err error) {
-	if v, err = record.CheckSum(key, v); err != nil {
-		return r, err
-	}
-	if len(v) < 8 {
-		return r, &record.CorruptError{Key: key, Cause: record.ErrShort}
-	}
-	d := record.Decoder{Rest: v[8:]}
-	r.boot, r.era, r.n = binary.BigEndian.Uint64(v), d.Uint(), d.Uint()
+	var boot [8]byte
+	d := record.Open(key, v)
+	d.Copy(boot[:])
+	r.boot, r.era, r.n = binary.BigEndian.Uint64(boot[:]), d.Uint(), d.Uint()
 	return r, d.End()
 }
 
@@ -64,7 +60,11 @@ func ReadBounds(rows Reader) (record.Bounds, error) {
 	if err != nil || v == nil {
 		return record.DefaultBounds(), err
 	}
-	d := record.Open(keyBounds, v)
+	return decodeBounds(keyBounds, v)
+}
+
+func decodeBounds(key, v []byte) (record.Bounds, error) {
+	d := record.Open(key, v)
 	return record.DecodeBounds(&d), d.End()
 }
 
@@ -129,7 +129,7 @@ func (m *Machine) endEra() error {
 	if m.era == 0 {
 		return nil
 	}
-	keys, err := m.keysWith(key64(kindOnline, m.era), 0)
+	keys, err := m.keysWith(key64(kindOnline, m.era))
 	if err != nil || len(keys) == 0 {
 		return err
 	}
@@ -189,20 +189,10 @@ func (m *Machine) seal(r *record.Commit) {
 func (w *writes) sum() (total uint64) {
 	for i := range w.lanes {
 		for b := w.lanes[i].bytes; len(b) > 0; {
-			rest := afterChange(b)
+			_, _, _, rest := cutChange(b)
 			total += xxhash.Sum64(b[:len(b)-len(rest)])
 			b = rest
 		}
 	}
 	return total
-}
-
-// afterChange returns b without its first change.
-func afterChange(b []byte) []byte {
-	kind := ChangeKind(b[0])
-	_, b = cutBytes(b[1:])
-	if kind == ChangeSet {
-		_, b = cutBytes(b)
-	}
-	return b
 }

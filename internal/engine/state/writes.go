@@ -119,14 +119,21 @@ func (l *writeLane) put(kind ChangeKind, key, value []byte) {
 func (l *writeLane) index(base Base) {
 	l.over = base.Overlay(len(l.bytes))
 	for b := l.bytes; len(b) > 0; {
-		kind := ChangeKind(b[0])
+		var kind ChangeKind
 		var key, value []byte
-		key, b = cutBytes(b[1:])
-		if kind == ChangeSet {
-			value, b = cutBytes(b)
-		}
+		kind, key, value, b = cutChange(b)
 		l.put(kind, key, value)
 	}
+}
+
+// cutChange splits the first change from the rest.
+func cutChange(b []byte) (kind ChangeKind, key, value, rest []byte) {
+	kind = ChangeKind(b[0])
+	key, rest = cutBytes(b[1:])
+	if kind == ChangeSet {
+		value, rest = cutBytes(rest)
+	}
+	return kind, key, value, rest
 }
 
 // cutBytes splits bytes that begin with their length from the rest.
