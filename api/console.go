@@ -82,7 +82,7 @@ func (s *server) console(w http.ResponseWriter, r *http.Request) error {
 	if strings.HasPrefix(name, "assets/") {
 		h.Set("Cache-Control", "max-age=31536000, immutable")
 	}
-	h.Set("Vary", "Accept-Encoding")
+	h.Add("Vary", "Accept-Encoding")
 	body := file.plain
 	if asksFor(r, "Accept-Encoding", "gzip") {
 		h.Set("Content-Encoding", "gzip")

@@ -52,7 +52,7 @@ func (s *server) swagger(w http.ResponseWriter, r *http.Request, name string) er
 	if err != nil {
 		return err
 	}
-	h.Set("Vary", "Accept-Encoding")
+	h.Add("Vary", "Accept-Encoding")
 	if asksFor(r, "Accept-Encoding", "gzip") {
 		h.Set("Content-Encoding", "gzip")
 		return serveStatic(w, r, contentType, data)

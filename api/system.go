@@ -114,7 +114,7 @@ func (s *server) metrics(w http.ResponseWriter, r *http.Request) error {
 
 // index names the entry points. A browser goes to the console.
 func (s *server) index(w http.ResponseWriter, r *http.Request) error {
-	w.Header().Set("Vary", "Accept")
+	w.Header().Add("Vary", "Accept")
 	if wantsPage(r) {
 		return toConsole("console/")(w, r)
 	}
