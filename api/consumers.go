@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/apikey"
@@ -280,7 +279,7 @@ func consumerProblem(err error, name string) error {
 	switch {
 	case isHeld:
 		p := problem.New(problem.LeaseHeld, "%s", heldBy)
-		p.RetryAfter = heldBy.Until.Round(time.Second)
+		p.RetryAfter = heldBy.Until
 		return p
 	case isUnknown:
 		return problem.InvalidBody("/types", "%s", unknown)
