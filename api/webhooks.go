@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/longwire/longwire/api/internal/guard"
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
@@ -78,9 +79,9 @@ func (s *server) createWebhook(w http.ResponseWriter, r *http.Request) error {
 func mayHold(key *apikey.Key, payloads, reply bool) error {
 	switch {
 	case payloads && !key.Scopes.Allows(apikey.MessagesRead):
-		return problem.New(problem.InsufficientScope, "the webhook gets what devices send: the API key needs the scope messages:read")
+		return guard.Lacks(apikey.MessagesRead, "the webhook gets what devices send: the API key needs the scope")
 	case reply && !key.Scopes.Allows(apikey.MessagesWrite):
-		return problem.New(problem.InsufficientScope, "the webhook pushes answers to devices: the API key needs the scope messages:write")
+		return guard.Lacks(apikey.MessagesWrite, "the webhook pushes answers to devices: the API key needs the scope")
 	}
 	return nil
 }
@@ -143,17 +144,17 @@ func (s *server) patchWebhook(w http.ResponseWriter, r *http.Request) error {
 	id, view := pathParam(r, "id"), viewOf(w)
 	key := view.Key()
 	if st, known := s.cfg.Webhooks.Get(id, key.Limit); known == nil {
-		err = mayHold(key, st.Payloads, st.Reply || body.Reply != nil && *body.Reply)
+		if err := mayHold(key, st.Payloads, st.Reply || body.Reply != nil && *body.Reply); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		_, err = s.cfg.Webhooks.Update(context.Background(), id, key.Limit, func(spec *webhook.Spec) error {
-			if err := reset(spec, nulls); err != nil {
-				return err
-			}
-			return body.change(spec)
-		})
-		err = webhookProblem(err, id)
-	}
+	_, err = s.cfg.Webhooks.Update(context.Background(), id, key.Limit, func(spec *webhook.Spec) error {
+		if err := reset(spec, nulls); err != nil {
+			return err
+		}
+		return body.change(spec)
+	})
+	err = webhookProblem(err, id)
 	view.Record(audit.UpdateWebhook, id, err)
 	if err != nil {
 		return err
