@@ -105,11 +105,10 @@ func (s *server) listUplinks(w http.ResponseWriter, r *http.Request) error {
 	if n := len(page.Items); n > 0 {
 		out.NextAfter = page.Items[n-1].Seq
 	}
-	if !page.More {
-		s.cfg.UplinksRead()
-	}
 	if page.More {
 		out.NextAfter = max(out.NextAfter, page.Next)
+	} else if query.Until.IsZero() {
+		s.cfg.UplinksRead()
 	}
 	wait.applied(w.Header())
 	return writeUplinks(w, &out, page.Items, fields)
