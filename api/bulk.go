@@ -178,15 +178,15 @@ func (b *bulkRun) read(lines *lineReader) error {
 		switch {
 		case errors.Is(err, errNoMoreLines):
 			return nil
-		case errors.Is(err, errLongLine):
-			b.answers.enter(number, "", 0).refuse(problem.TooLarge(b.server.cfg.MaxBody, "the line"))
-			continue
-		case err != nil:
+		case err != nil && !errors.Is(err, errLongLine):
 			return err
 		case number > b.server.cfg.MaxBulkLines:
 			p := problem.New(problem.PayloadTooLarge, "a bulk request has at most %d lines", b.server.cfg.MaxBulkLines)
 			p.Limit = int64(b.server.cfg.MaxBulkLines)
 			return p
+		case err != nil:
+			b.answers.enter(number, "", 0).refuse(problem.TooLarge(b.server.cfg.MaxBody, "the line"))
+			continue
 		case len(line) == 0:
 			continue
 		}

@@ -157,6 +157,10 @@ func TestBulkBounds(t *testing.T) {
 	if summary.Done || summary.Problem == nil || summary.Problem.Limit != 3 {
 		t.Errorf("summary %+v, want not done because of the line limit", summary)
 	}
+	results, summary = h.bulk("/v1/messages/bulk", strings.Repeat(strings.Repeat("x", 100_000)+"\n", 5))
+	if len(results) != 3 || summary.Problem == nil || summary.Problem.Limit != 3 {
+		t.Errorf("of 5 long lines %d were answered, summary %+v, want 3", len(results), summary)
+	}
 }
 
 // serve runs the API behind a real listener with the server's own limits.
