@@ -76,6 +76,7 @@ type BulkAnswer struct {
 //	@Produce		application/x-ndjson
 //	@Param			lines		body		BulkLine	true	"one such object per line"
 //	@Param			wait		query		string		false	"wait for each line's final state, at most 60s"	example(5s)
+//	@Param			Prefer		header		string		false	"wait=5 is the same as ?wait=5s"
 //	@Success		200			{object}	BulkAnswer	"a BulkResult for each line, then a BulkSummary"
 //	@x-scope		"messages:write"
 //	@Router			/v1/messages/bulk [post]
