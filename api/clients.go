@@ -115,7 +115,7 @@ var presence = map[string]gateway.ClientStatus{
 //	@x-scope		"clients:read"
 //	@Router			/v1/clients/{id} [get]
 func (s *server) getClient(w http.ResponseWriter, r *http.Request) error {
-	id, err := onlyClient(r, "id")
+	id, err := clientInPath(r)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (s *server) createClient(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id} [patch]
 func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
-	id, err := onlyClient(r, "id")
+	id, err := clientInPath(r)
 	if err != nil {
 		return err
 	}

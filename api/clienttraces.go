@@ -55,7 +55,7 @@ const defaultTrace = 10 * time.Minute
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id}/trace [post]
 func (s *server) startTrace(w http.ResponseWriter, r *http.Request) error {
-	id, err := onlyClient(r, "id")
+	id, err := clientInPath(r)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func timelineOff() error {
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id}/trace [delete]
 func (s *server) endTrace(w http.ResponseWriter, r *http.Request) error {
-	id, err := onlyClient(r, "id")
+	id, err := clientInPath(r)
 	if err != nil {
 		return err
 	}

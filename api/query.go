@@ -87,10 +87,8 @@ func (q *query) oneOf(name, standard string, allowed ...string) string {
 	if v == "" {
 		return standard
 	}
-	for _, a := range allowed {
-		if v == a {
-			return v
-		}
+	if slices.Contains(allowed, v) {
+		return v
 	}
 	q.fail(name, "must be one of %s", strings.Join(allowed, ", "))
 	return standard
@@ -292,15 +290,6 @@ func clientParam(r *http.Request, name string) (gateway.ClientID, error) {
 		return id, nil
 	}
 	return "", problem.BadParameter(name, "is "+gateway.NotClientID)
-}
-
-// onlyClient is clientParam for a call without parameters.
-func onlyClient(r *http.Request, name string) (gateway.ClientID, error) {
-	id, err := clientParam(r, name)
-	if err != nil {
-		return "", err
-	}
-	return id, queryOf(r).done()
 }
 
 func messageInPath(r *http.Request) gateway.MessageID {

@@ -123,7 +123,7 @@ func (s *server) listRefused(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"devices:write"
 //	@Router			/v1/refused/{client} [delete]
 func (s *server) dismissRefused(w http.ResponseWriter, r *http.Request) error {
-	id, err := onlyClient(r, "client")
+	id, err := clientParam(r, "client")
 	if err != nil {
 		return err
 	}

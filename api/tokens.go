@@ -79,7 +79,7 @@ func tokenView(t *StoredToken, now time.Time) DeviceToken {
 
 // tokensOf returns the client in the path and the tokens, if the caller may manage them.
 func (s *server) tokensOf(w http.ResponseWriter, r *http.Request) (gateway.ClientID, TokenStore, error) {
-	id, err := onlyClient(r, "id")
+	id, err := clientInPath(r)
 	if err != nil {
 		return "", nil, err
 	}

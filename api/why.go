@@ -300,7 +300,7 @@ func uplinksFacts(u *gateway.UplinksRefused) *WhyUplinks {
 //	@x-scope		"clients:read"
 //	@Router			/v1/clients/{id}/why [get]
 func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
-	id, err := onlyClient(r, "id")
+	id, err := clientInPath(r)
 	if err != nil {
 		return err
 	}
@@ -338,7 +338,7 @@ func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"messages:read"
 //	@Router			/v1/messages/{id}/deliveries/{client} [get]
 func (s *server) getDelivery(w http.ResponseWriter, r *http.Request) error {
-	client, err := onlyClient(r, "client")
+	client, err := clientParam(r, "client")
 	if err != nil {
 		return err
 	}
