@@ -88,7 +88,7 @@ func (s *server) console(w http.ResponseWriter, r *http.Request) error {
 		h.Set("Content-Encoding", "gzip")
 		body = file.gzip
 	}
-	return serveStatic(w, r, file.contentType, body)
+	return serveStatic(w, file.contentType, body)
 }
 
 // toConsole leads to the console by a relative address, which holds below any path of a

@@ -122,12 +122,8 @@ func digits(b []byte, n int) {
 	}
 }
 
-// textOrBase64 returns b as text if it is valid UTF-8, else as raw bytes. For nil
-// it returns neither.
+// textOrBase64 returns b as text if it is valid UTF-8, else as raw bytes.
 func textOrBase64(b []byte) (text *string, raw []byte) {
-	if b == nil {
-		return nil, nil
-	}
 	if utf8.Valid(b) {
 		s := string(b)
 		return &s, nil

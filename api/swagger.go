@@ -43,10 +43,9 @@ func (s *server) swagger(w http.ResponseWriter, r *http.Request, name string) er
 	}
 	h := w.Header()
 	h.Set("Content-Security-Policy", swaggerCSP)
-	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "max-age=3600")
 	if data, err := docs.SwaggerUI.ReadFile("swaggerui/" + name); err == nil {
-		return serveStatic(w, r, contentType, data)
+		return serveStatic(w, contentType, data)
 	}
 	data, err := docs.SwaggerUI.ReadFile("swaggerui/" + name + ".gz")
 	if err != nil {
@@ -55,7 +54,7 @@ func (s *server) swagger(w http.ResponseWriter, r *http.Request, name string) er
 	h.Add("Vary", "Accept-Encoding")
 	if asksFor(r, "Accept-Encoding", "gzip") {
 		h.Set("Content-Encoding", "gzip")
-		return serveStatic(w, r, contentType, data)
+		return serveStatic(w, contentType, data)
 	}
 	plain, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
@@ -66,7 +65,7 @@ func (s *server) swagger(w http.ResponseWriter, r *http.Request, name string) er
 	return err
 }
 
-func serveStatic(w http.ResponseWriter, _ *http.Request, contentType string, data []byte) error {
+func serveStatic(w http.ResponseWriter, contentType string, data []byte) error {
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(data)))

@@ -130,6 +130,6 @@ func (s *server) index(w http.ResponseWriter, r *http.Request) error {
 	}, "longwire connect --id demo, then POST /v1/clients/demo/messages?wait=5s"})
 }
 
-func (s *server) openapi(w http.ResponseWriter, r *http.Request) error {
-	return serveStatic(w, r, "application/json", docs.OpenAPI)
+func (s *server) openapi(w http.ResponseWriter, _ *http.Request) error {
+	return serveStatic(w, "application/json", docs.OpenAPI)
 }

@@ -140,11 +140,8 @@ func (s *server) createToken(w http.ResponseWriter, r *http.Request) error {
 		viewOf(w).Record(audit.CreateToken, string(id), err)
 		return err
 	}
-	if err := wantJSON(r, `{"expires_in":"90d"}`); err != nil {
-		return err
-	}
 	var body DeviceTokenCreate
-	if err := s.decodeJSON(w, r, &body); err != nil {
+	if err := s.bodyOf(w, r, `{"expires_in":"90d"}`, &body); err != nil {
 		return err
 	}
 	t, secret, err := s.issue(w, tokens, id, &body)

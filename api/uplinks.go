@@ -39,11 +39,7 @@ var uplinkMembers = membersOf[Uplink]()
 
 func uplinkView(u *gateway.Uplink) Uplink {
 	v := Uplink{Seq: u.Seq, Client: string(u.Client), Session: string(u.Session), Number: u.Number, ReceivedAt: stamp(u.At)}
-	payload := u.Payload
-	if payload == nil {
-		payload = []byte{}
-	}
-	v.Text, v.Base64 = textOrBase64(payload)
+	v.Text, v.Base64 = textOrBase64(u.Payload)
 	return v
 }
 

@@ -126,18 +126,8 @@ func (s *server) getWebhook(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"webhooks:write"
 //	@Router			/v1/webhooks/{id} [patch]
 func (s *server) patchWebhook(w http.ResponseWriter, r *http.Request) error {
-	if t := mediaType(r); t != "application/json" && t != "application/merge-patch+json" {
-		return problem.New(problem.UnsupportedMediaType, "send Content-Type: application/merge-patch+json")
-	}
 	var body WebhookPatch
-	var nulls []string
-	err := s.withBody(w, r, func(data []byte) error {
-		err := decodeObject(data, &body)
-		if err == nil {
-			nulls = nullMembers(data)
-		}
-		return err
-	})
+	nulls, err := s.patchOf(w, r, &body)
 	if err != nil {
 		return err
 	}
