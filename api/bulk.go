@@ -300,14 +300,14 @@ func (b *bulkRun) stored(l *bulkLine, receipt *tenant.Receipt, err error) {
 		return
 	}
 	l.Replayed, l.Unknown = receipt.Replayed, receipt.Unknown
-	b.accepted(l, &receipt.Message, b.wait > 0)
+	b.accepted(l, &receipt.Message)
 	l.answered()
 }
 
 // accepted puts the state of a line's message into its answer.
-func (b *bulkRun) accepted(a *bulkLine, m *gateway.Message, waited bool) {
+func (b *bulkRun) accepted(a *bulkLine, m *gateway.Message) {
 	a.Status, a.ID, a.State = http.StatusAccepted, string(m.ID), statusOf(m)
-	if waited && m.Completed() {
+	if b.wait > 0 && m.Completed() {
 		a.Status = http.StatusOK
 	}
 	if m.Client == "" || !m.Completed() {

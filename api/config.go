@@ -177,8 +177,8 @@ func (c Config) withDefaults() Config {
 // Streams set a deadline for each write. The deadline of a body ends when the body
 // has been read, so a wait may be longer.
 func NewServer(c Config) *Server {
-	c = c.withDefaults()
 	s := newServer(c)
+	c = s.cfg // with its defaults
 	out := &Server{api: s, Server: http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: 10 * time.Second,
