@@ -275,11 +275,7 @@ func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error 
 	default:
 		err = viewOf(w).Disconnect(id, o)
 	}
-	if err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, err)
 }
 
 // ForgetResult is the result of forgetting a selection of clients.

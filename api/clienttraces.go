@@ -118,8 +118,7 @@ func (s *server) endTrace(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Timeline == nil {
 		return timelineOff()
 	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, nil)
 }
 
 // listTraces lists the traces that are on.

@@ -173,11 +173,7 @@ func (s *server) deleteConsumer(w http.ResponseWriter, r *http.Request) error {
 	}
 	err = consumerProblem(err, name)
 	view.Record(audit.DeleteConsumer, name, err)
-	if err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, err)
 }
 
 // pullEvents returns the next events of a consumer.

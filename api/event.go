@@ -77,8 +77,7 @@ func (f *eventForm) event(e *gateway.Event, payloads bool) (Event, error) {
 	}
 	v.Data.Result, v.Data.ResultBase64 = result(e.Result)
 	if e.Counts != nil {
-		c := countsView(e.Counts)
-		v.Data.Counts = &c
+		v.Data.Counts = new(countsView(e.Counts))
 	}
 	if e.Repair != nil {
 		v.Data.showRepair(e.Repair)

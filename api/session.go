@@ -167,8 +167,7 @@ func (s *server) closeSession(w http.ResponseWriter, r *http.Request) error {
 		viewOf(w).Record(audit.CloseSession, viewOf(w).Key().ID, nil)
 	}
 	http.SetCookie(w, s.sessions.Cleared(exchangeOf(w).secure))
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, nil)
 }
 
 // now is the server's clock in an answer, against which a reader computes ages.

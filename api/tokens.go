@@ -191,11 +191,7 @@ func (s *server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 		err = tokenProblem(tokens.RevokeToken(id, name), id, name)
 	}
 	viewOf(w).Record(audit.RevokeToken, string(id)+" "+name, err)
-	if err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, err)
 }
 
 // tokenProblem translates the errors of a TokenStore.

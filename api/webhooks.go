@@ -167,11 +167,7 @@ func (s *server) deleteWebhook(w http.ResponseWriter, r *http.Request) error {
 	id, view := pathParam(r, "id"), viewOf(w)
 	err := webhookProblem(s.cfg.Webhooks.Delete(context.Background(), id, view.Key().Limit), id)
 	view.Record(audit.DeleteWebhook, id, err)
-	if err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, err)
 }
 
 // rotateWebhook gives a webhook a new secret.

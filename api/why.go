@@ -245,19 +245,12 @@ func messageFacts(f *why.Facts, now time.Time) MessageFacts {
 	}
 	v.Result, v.ResultBase64 = result(f.Result)
 	v.Progress, v.ProgressBase64 = result(f.Progress)
-	if !f.LateAckAt.IsZero() {
-		v.LateVerdict = "ok"
-		if f.LateReject {
-			v.LateVerdict = "reject"
-		}
-	}
+	v.LateVerdict = lateVerdict(f.LateAckAt, f.LateReject)
 	if f.Counts != nil {
-		counts := countsView(f.Counts)
-		v.Counts = &counts
+		v.Counts = new(countsView(f.Counts))
 	}
 	if f.FinalAt.IsZero() && !f.ExpiresAt.IsZero() {
-		left := int64(math.Ceil(max(0, f.ExpiresAt.Sub(now)).Seconds()))
-		v.ExpiresIn = &left
+		v.ExpiresIn = new(int64(math.Ceil(max(0, f.ExpiresAt.Sub(now)).Seconds())))
 	}
 	return v
 }
