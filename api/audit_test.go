@@ -6,11 +6,13 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
@@ -149,5 +151,39 @@ func TestAStuckRecordHoldsNobodyUp(t *testing.T) {
 	}
 	if record.Lost() == 0 {
 		t.Error("nothing is counted as lost")
+	}
+}
+
+// TestEveryMissingScopeIsRecorded also one that the parameters or the body of a call need,
+// and the answer names it as RFC 6750 says.
+func TestEveryMissingScopeIsRecorded(t *testing.T) {
+	w, entries := audited(t)
+	w.key("clients", apikey.Spec{Scopes: apikey.ClientsWrite})
+	w.key("hooks", apikey.Spec{Scopes: apikey.WebhooksWrite})
+	hook := decode[Webhook](w.as("unlimited", "POST", "/v1/webhooks", `{"url":"http://127.0.0.1:1/"}`).want(201)).ID
+	var want []string
+	for _, c := range []struct{ key, method, target, body, scope string }{
+		{"clients", "DELETE", "/v1/clients/a-truck?purge=true", "", "messages:write"},
+		{"clients", "DELETE", "/v1/clients/a-truck?forget=true", "", "messages:write"},
+		{"clients", "DELETE", "/v1/clients?forget=true&status=all&confirm=1", "", "messages:write"},
+		{"hooks", "POST", "/v1/webhooks", `{"url":"http://127.0.0.1:1/","reply":true}`, "messages:write"},
+		{"hooks", "PATCH", "/v1/webhooks/" + hook, `{"state":"paused"}`, "messages:read"},
+	} {
+		a := w.as(c.key, c.method, c.target, c.body)
+		a.wantProblem(403, problem.InsufficientScope)
+		if got := a.header.Get("WWW-Authenticate"); !strings.HasSuffix(got, `scope="`+c.scope+`"`) {
+			t.Errorf("%s %s: WWW-Authenticate %q, want the scope %s", c.method, c.target, got, c.scope)
+		}
+		path, _, _ := strings.Cut(c.target, "?")
+		want = append(want, fmt.Sprint("refused ", c.key, " ", c.method, " ", path, " insufficient-scope"))
+	}
+	var got []string
+	for _, e := range entries() {
+		if e["result"] == "insufficient-scope" {
+			got = append(got, fmt.Sprint(e["msg"], " ", e["name"], " ", e["target"], " ", e["result"]))
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("recorded %q, want %q", got, want)
 	}
 }

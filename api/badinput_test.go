@@ -133,6 +133,8 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"after", "GET /v1/uplinks?after=x", "", 400, problem.InvalidParameter, "after"},
 		{"event types", "GET /v1/events?types=client.x", "", 400, problem.InvalidParameter, "types"},
 		{"malformed query", "GET /v1/clients?a=%zz", "", 400, problem.InvalidParameter, ""},
+		{"metadata that is no UTF-8", "POST /v1/clients/here/messages?metadata.order=%ff", "hi", 400, problem.InvalidParameter, ""},
+		{"name of metadata that is no UTF-8", "POST /v1/clients/here/messages?metadata.%c3=1", "hi", 400, problem.InvalidParameter, ""},
 		{"block", "DELETE /v1/clients/b?block=-1s", "", 400, problem.InvalidParameter, "block"},
 		{"purge", "DELETE /v1/clients/b?purge=yes", "", 400, problem.InvalidParameter, "purge"},
 		{"empty mode", one, `{"text":"a","mode":""}`, 422, problem.ValidationFailed, "/mode"},

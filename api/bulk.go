@@ -76,6 +76,7 @@ type BulkAnswer struct {
 //	@Produce		application/x-ndjson
 //	@Param			lines		body		BulkLine	true	"one such object per line"
 //	@Param			wait		query		string		false	"wait for each line's final state, at most 60s"	example(5s)
+//	@Param			Prefer		header		string		false	"wait=5 is the same as ?wait=5s"
 //	@Success		200			{object}	BulkAnswer	"a BulkResult for each line, then a BulkSummary"
 //	@x-scope		"messages:write"
 //	@Router			/v1/messages/bulk [post]
@@ -178,15 +179,15 @@ func (b *bulkRun) read(lines *lineReader) error {
 		switch {
 		case errors.Is(err, errNoMoreLines):
 			return nil
-		case errors.Is(err, errLongLine):
-			b.answers.enter(number, "", 0).refuse(problem.TooLarge(b.server.cfg.MaxBody, "the line"))
-			continue
-		case err != nil:
+		case err != nil && !errors.Is(err, errLongLine):
 			return err
 		case number > b.server.cfg.MaxBulkLines:
 			p := problem.New(problem.PayloadTooLarge, "a bulk request has at most %d lines", b.server.cfg.MaxBulkLines)
 			p.Limit = int64(b.server.cfg.MaxBulkLines)
 			return p
+		case err != nil:
+			b.answers.enter(number, "", 0).refuse(problem.TooLarge(b.server.cfg.MaxBody, "the line"))
+			continue
 		case len(line) == 0:
 			continue
 		}
@@ -299,14 +300,14 @@ func (b *bulkRun) stored(l *bulkLine, receipt *tenant.Receipt, err error) {
 		return
 	}
 	l.Replayed, l.Unknown = receipt.Replayed, receipt.Unknown
-	b.accepted(l, &receipt.Message, b.wait > 0)
+	b.accepted(l, &receipt.Message)
 	l.answered()
 }
 
 // accepted puts the state of a line's message into its answer.
-func (b *bulkRun) accepted(a *bulkLine, m *gateway.Message, waited bool) {
+func (b *bulkRun) accepted(a *bulkLine, m *gateway.Message) {
 	a.Status, a.ID, a.State = http.StatusAccepted, string(m.ID), statusOf(m)
-	if waited && m.Completed() {
+	if b.wait > 0 && m.Completed() {
 		a.Status = http.StatusOK
 	}
 	if m.Client == "" || !m.Completed() {

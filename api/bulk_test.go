@@ -16,7 +16,9 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/api/internal/problem"
+	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/engine/memstore"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
@@ -154,6 +156,10 @@ func TestBulkBounds(t *testing.T) {
 	}
 	if summary.Done || summary.Problem == nil || summary.Problem.Limit != 3 {
 		t.Errorf("summary %+v, want not done because of the line limit", summary)
+	}
+	results, summary = h.bulk("/v1/messages/bulk", strings.Repeat(strings.Repeat("x", 100_000)+"\n", 5))
+	if len(results) != 3 || summary.Problem == nil || summary.Problem.Limit != 3 {
+		t.Errorf("of 5 long lines %d were answered, summary %+v, want 3", len(results), summary)
 	}
 }
 
@@ -360,4 +366,42 @@ func TestABugCostsItsLineOnly(t *testing.T) {
 	if !strings.Contains(log.String(), "top secret bug") || !strings.Contains(log.String(), "bulk_test.go") {
 		t.Errorf("log %s, want the cause and the stack", log.String())
 	}
+}
+
+// slowWire is a connection whose read deadline takes its time.
+type slowWire struct {
+	*httptest.ResponseRecorder
+	entered, leave chan struct{}
+}
+
+func (w *slowWire) SetReadDeadline(time.Time) error {
+	close(w.entered)
+	<-w.leave
+	return nil
+}
+
+// TestABulkRequestEndsAfterItsWatchers: net/http takes the stream of HTTP/2 away when a
+// request ends, and a late call on it would end the process.
+func TestABulkRequestEndsAfterItsWatchers(t *testing.T) {
+	h := newHarness(t)
+	s := newServer(Config{Gateway: h.gateway})
+	wire := &slowWire{httptest.NewRecorder(), make(chan struct{}), make(chan struct{})}
+	r := httptest.NewRequest("POST", "/v1/messages/bulk", strings.NewReader(""))
+	x := &exchange{ResponseWriter: wire}
+	x.view = s.views.View(apikey.Anyone, tenant.Request{})
+	lines := s.newLineReader(x, r, "")
+	s.drain.start(0)
+	<-wire.entered
+	closed := make(chan struct{})
+	go func() {
+		lines.close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+		t.Error("the request ended while the drain used its connection")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(wire.leave)
+	<-closed
 }

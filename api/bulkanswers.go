@@ -27,27 +27,19 @@ type bulkLine struct {
 
 // Answered implements gateway.OnlineWaiter.
 func (l *bulkLine) Answered(r gateway.OnlineResult, err error) {
-	l.online(&r, err)
-	l.answered()
-}
-
-func (l *bulkLine) online(r *gateway.OnlineResult, err error) {
 	if err != nil {
-		l.fail(err)
+		l.refuse(err)
 		return
 	}
 	l.Status, l.ID, l.State, l.Reason = http.StatusOK, string(r.Message), r.State.String(), r.Reason
 	l.Result, l.ResultBase64 = result(r.Result)
+	l.answered()
 }
 
-func (l *bulkLine) fail(err error) {
+// refuse answers a line whose push was refused or has failed.
+func (l *bulkLine) refuse(err error) {
 	l.Problem = problem.Of(err)
 	l.Status = l.Problem.Status
-}
-
-// refuse answers a line whose push was refused.
-func (l *bulkLine) refuse(err error) {
-	l.fail(err)
 	l.answered()
 }
 

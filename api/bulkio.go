@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -24,6 +25,10 @@ type lineReader struct {
 	wire   *http.ResponseController
 	close  func()      // ends the watch for the drain and the end of the key, and releases the bytes of buf
 	over   atomic.Bool // the key has ended
+
+	mu     sync.Mutex
+	closed bool // the request ends: cut leaves its connection alone
+
 	buf    []byte
 	key    string
 	failed error // of begin
@@ -34,13 +39,30 @@ func (s *server) newLineReader(w http.ResponseWriter, r *http.Request, key strin
 	wire := http.NewResponseController(w)
 	wire.EnableFullDuplex() // HTTP/2 needs no leave; a writer in memory has none to give
 	l := &lineReader{server: s, r: bufio.NewReaderSize(r.Body, maxPooled), wire: wire, key: key}
-	undrain := context.AfterFunc(s.drain.began, func() { wire.SetReadDeadline(time.Now()) })
+	undrain := context.AfterFunc(s.drain.began, l.cut)
 	unwatch := s.onKeyEnd(w, func() {
 		l.over.Store(true)
-		wire.SetReadDeadline(time.Now())
+		l.cut()
 	})
-	l.close = func() { undrain(); unwatch(); s.bodies.Give(key, l.held) }
+	l.close = func() {
+		undrain()
+		unwatch()
+		l.mu.Lock()
+		l.closed = true
+		l.mu.Unlock()
+		s.bodies.Give(key, l.held)
+	}
 	return l
+}
+
+// cut ends a read that waits for the caller. It may run when the request ends, and
+// net/http panics if it touches a stream of HTTP/2 after that.
+func (l *lineReader) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.wire.SetReadDeadline(time.Now())
+	}
 }
 
 // wait sets the deadline of the next read. The drain may begin and the key may end at

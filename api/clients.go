@@ -1,10 +1,9 @@
 package api
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/longwire/longwire/api/internal/guard"
@@ -115,7 +114,7 @@ var presence = map[string]gateway.ClientStatus{
 //	@x-scope		"clients:read"
 //	@Router			/v1/clients/{id} [get]
 func (s *server) getClient(w http.ResponseWriter, r *http.Request) error {
-	id, err := onlyClient(r, "id")
+	id, err := clientInPath(r)
 	if err != nil {
 		return err
 	}
@@ -182,22 +181,16 @@ func (s *server) createClient(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id} [patch]
 func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
-	id, err := onlyClient(r, "id")
+	id, err := clientInPath(r)
 	if err != nil {
 		return err
 	}
-	if t := mediaType(r); t != "application/json" && t != "application/merge-patch+json" {
-		return problem.New(problem.UnsupportedMediaType, "send Content-Type: application/merge-patch+json")
-	}
-	var buf bytes.Buffer
-	if err := s.readBody(w, r, s.cfg.MaxBody, &buf); err != nil {
-		return err
-	}
 	var patch ClientPatch
-	if err := decodeObject(buf.Bytes(), &patch); err != nil {
+	nulls, err := s.patchOf(w, r, &patch)
+	if err != nil {
 		return err
 	}
-	change, err := clientChange(viewOf(w), id, buf.Bytes(), patch)
+	change, err := clientChange(viewOf(w), id, &patch, nulls)
 	if err != nil {
 		return err
 	}
@@ -208,19 +201,13 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.clientView(&c))
 }
 
-// clientChange turns the patch into a change. A member that is null removes
-// everything. It is read from body, because a decoded patch looks the same for a
-// null member and an absent one.
-func clientChange(v *tenant.View, id gateway.ClientID, body []byte, patch ClientPatch) (gateway.ClientChange, error) {
+// clientChange turns the patch into a change. A member of nulls removes everything.
+func clientChange(v *tenant.View, id gateway.ClientID, patch *ClientPatch, nulls []string) (gateway.ClientChange, error) {
 	change := gateway.ClientChange{Labels: patch.Labels, Groups: patch.Groups}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(body, &members); err != nil {
-		return change, problem.New(problem.MalformedJSON, "the body is not a JSON object")
-	}
-	if string(members["groups"]) == "null" {
+	if slices.Contains(nulls, "groups") {
 		change.Groups = &[]string{}
 	}
-	if string(members["labels"]) == "null" {
+	if slices.Contains(nulls, "labels") {
 		c, err := v.Client(id)
 		if err != nil {
 			return change, err
@@ -288,11 +275,7 @@ func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error 
 	default:
 		err = viewOf(w).Disconnect(id, o)
 	}
-	if err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, err)
 }
 
 // ForgetResult is the result of forgetting a selection of clients.

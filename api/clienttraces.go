@@ -55,7 +55,7 @@ const defaultTrace = 10 * time.Minute
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id}/trace [post]
 func (s *server) startTrace(w http.ResponseWriter, r *http.Request) error {
-	id, err := onlyClient(r, "id")
+	id, err := clientInPath(r)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func timelineOff() error {
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id}/trace [delete]
 func (s *server) endTrace(w http.ResponseWriter, r *http.Request) error {
-	id, err := onlyClient(r, "id")
+	id, err := clientInPath(r)
 	if err != nil {
 		return err
 	}
@@ -118,8 +118,7 @@ func (s *server) endTrace(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Timeline == nil {
 		return timelineOff()
 	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, nil)
 }
 
 // listTraces lists the traces that are on.

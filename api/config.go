@@ -46,7 +46,7 @@ type Config struct {
 	// serves only requests whose Host is a loopback name or in Hosts, so that no
 	// web page can reach the devices by DNS rebinding.
 	Authorizer *apikey.Keyset
-	// Consumers has the consumers of events. Nil = the gateway has none.
+	// Consumers has the consumers of events. The calls about them need it.
 	Consumers *consumer.Manager
 	// Timeline has the last events of each client. Nil = none are kept.
 	Timeline *timeline.Book
@@ -177,8 +177,8 @@ func (c Config) withDefaults() Config {
 // Streams set a deadline for each write. The deadline of a body ends when the body
 // has been read, so a wait may be longer.
 func NewServer(c Config) *Server {
-	c = c.withDefaults()
 	s := newServer(c)
+	c = s.cfg // with its defaults
 	out := &Server{api: s, Server: http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: 10 * time.Second,

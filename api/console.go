@@ -30,15 +30,29 @@ var consoleTypes = map[string]string{
 	".txt":  "text/plain; charset=utf-8",
 }
 
-// consoleFile is a file as it is sent: compressed, for the callers that take gzip.
-type consoleFile struct {
+// staticFile is a file in memory, as it is sent: compressed to callers that take gzip,
+// unless gzip is nil. No key is needed for it, so an answer must cost nothing more.
+type staticFile struct {
 	contentType string
 	plain, gzip []byte
 }
 
+// answer sends the file. The caller has set the other headers.
+func (f *staticFile) answer(w http.ResponseWriter, r *http.Request) error {
+	body := f.plain
+	if f.gzip != nil {
+		w.Header().Add("Vary", "Accept-Encoding")
+		if asksFor(r, "Accept-Encoding", "gzip") {
+			w.Header().Set("Content-Encoding", "gzip")
+			body = f.gzip
+		}
+	}
+	return serveStatic(w, f.contentType, body)
+}
+
 // consoleFiles reads and compresses the console's files once, when the first is asked for.
-var consoleFiles = sync.OnceValue(func() map[string]consoleFile {
-	files := map[string]consoleFile{}
+var consoleFiles = sync.OnceValue(func() map[string]staticFile {
+	files := map[string]staticFile{}
 	err := fs.WalkDir(console.Files, ".", func(name string, entry fs.DirEntry, err error) error {
 		contentType, known := consoleTypes[path.Ext(name)]
 		if err != nil || entry.IsDir() || !known {
@@ -52,7 +66,7 @@ var consoleFiles = sync.OnceValue(func() map[string]consoleFile {
 		w, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression) // the level is valid
 		w.Write(plain)                                             // into memory: no error
 		w.Close()
-		files[name] = consoleFile{contentType, plain, packed.Bytes()}
+		files[name] = staticFile{contentType, plain, packed.Bytes()}
 		return nil
 	})
 	if err != nil {
@@ -82,13 +96,7 @@ func (s *server) console(w http.ResponseWriter, r *http.Request) error {
 	if strings.HasPrefix(name, "assets/") {
 		h.Set("Cache-Control", "max-age=31536000, immutable")
 	}
-	h.Set("Vary", "Accept-Encoding")
-	body := file.plain
-	if asksFor(r, "Accept-Encoding", "gzip") {
-		h.Set("Content-Encoding", "gzip")
-		body = file.gzip
-	}
-	return serveStatic(w, r, file.contentType, body)
+	return file.answer(w, r)
 }
 
 // toConsole leads to the console by a relative address, which holds below any path of a

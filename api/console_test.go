@@ -6,8 +6,10 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"path"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -80,5 +82,45 @@ func TestTheConsoleIsServed(t *testing.T) {
 	}
 	for _, target := range []string{"/console/none.js", "/console/assets/", "/console/../go.mod", "/console/%2e%2e/console.go", "/console/src/main.ts"} {
 		h.call("GET", target, "").wantProblem(http.StatusNotFound, problem.RouteNotFound)
+	}
+}
+
+// counting is a caller of which only the number of bytes is kept.
+type counting struct {
+	header http.Header
+	bytes  int
+}
+
+func (c *counting) Header() http.Header         { return c.header }
+func (c *counting) WriteHeader(int)             {}
+func (c *counting) Write(b []byte) (int, error) { c.bytes += len(b); return len(b), nil }
+
+// TestPagesWithoutAKeyAreCheap: a file is not unpacked or copied for each caller that asks
+// for it.
+func TestPagesWithoutAKeyAreCheap(t *testing.T) {
+	h := newHarness(t)
+	for _, target := range []string{"/swagger/swagger-ui-bundle.js", "/swagger/index.html", "/console/", "/openapi.json"} {
+		for _, coding := range []string{"gzip", "identity"} {
+			ask := func() (sent int) {
+				r := httptest.NewRequest("GET", target, nil)
+				r.Host = "localhost"
+				r.Header.Set("Accept-Encoding", coding)
+				w := &counting{header: http.Header{}}
+				h.handler.ServeHTTP(w, r)
+				return w.bytes
+			}
+			if ask() == 0 {
+				t.Errorf("%s is empty", target)
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for range 10 {
+				ask()
+			}
+			runtime.ReadMemStats(&after)
+			if each := (after.TotalAlloc - before.TotalAlloc) / 10; each > 32<<10 {
+				t.Errorf("%s as %s takes %d bytes of memory for each caller", target, coding, each)
+			}
+		}
 	}
 }

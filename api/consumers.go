@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/apikey"
@@ -79,10 +78,8 @@ func consumerView(st *consumer.Status) Consumer {
 //	@Router			/v1/consumers [get]
 func (s *server) listConsumers(w http.ResponseWriter, r *http.Request) error {
 	list := ConsumerList{Items: []Consumer{}}
-	if s.cfg.Consumers != nil {
-		for _, st := range s.cfg.Consumers.List(viewOf(w).Key().Limit) {
-			list.Items = append(list.Items, consumerView(&st))
-		}
+	for _, st := range s.cfg.Consumers.List(viewOf(w).Key().Limit) {
+		list.Items = append(list.Items, consumerView(&st))
 	}
 	return writeJSON(w, http.StatusOK, list)
 }
@@ -114,12 +111,7 @@ func (s *server) putConsumer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	f := filterOf(body.Types, body.Client, body.Prefix, body.Group, body.Labels)
-	var st consumer.Status
-	created := false
-	err = consumer.ErrTooMany
-	if s.cfg.Consumers != nil {
-		st, created, err = s.cfg.Consumers.Put(context.Background(), name, f, view.Key().Limit, after, body.Start != "")
-	}
+	st, created, err := s.cfg.Consumers.Put(context.Background(), name, f, view.Key().Limit, after, body.Start != "")
 	err = consumerProblem(err, name)
 	view.Record(audit.PutConsumer, name, err)
 	if err != nil {
@@ -146,10 +138,7 @@ func (s *server) putConsumer(w http.ResponseWriter, r *http.Request) error {
 //	@Router		/v1/consumers/{name} [get]
 func (s *server) getConsumer(w http.ResponseWriter, r *http.Request) error {
 	name := pathParam(r, "name")
-	st, err := consumer.Status{}, consumer.ErrNotFound
-	if s.cfg.Consumers != nil {
-		st, err = s.cfg.Consumers.Get(name, viewOf(w).Key().Limit)
-	}
+	st, err := s.cfg.Consumers.Get(name, viewOf(w).Key().Limit)
 	if err != nil {
 		return consumerProblem(err, name)
 	}
@@ -168,17 +157,9 @@ func (s *server) getConsumer(w http.ResponseWriter, r *http.Request) error {
 //	@Router			/v1/consumers/{name} [delete]
 func (s *server) deleteConsumer(w http.ResponseWriter, r *http.Request) error {
 	name, view := pathParam(r, "name"), viewOf(w)
-	err := consumer.ErrNotFound
-	if s.cfg.Consumers != nil {
-		err = s.cfg.Consumers.Delete(context.Background(), name, view.Key().Limit)
-	}
-	err = consumerProblem(err, name)
+	err := consumerProblem(s.cfg.Consumers.Delete(context.Background(), name, view.Key().Limit), name)
 	view.Record(audit.DeleteConsumer, name, err)
-	if err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, err)
 }
 
 // pullEvents returns the next events of a consumer.
@@ -207,9 +188,6 @@ func (s *server) pullEvents(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	name, view := pathParam(r, "name"), viewOf(w)
-	if s.cfg.Consumers == nil {
-		return consumerProblem(consumer.ErrNotFound, name)
-	}
 	if wait.d > 0 {
 		release, err := s.takeStream(w)
 		if err != nil {
@@ -263,10 +241,7 @@ func (s *server) ackEvents(w http.ResponseWriter, r *http.Request) error {
 		return problem.InvalidBody("/through", "is not a cursor")
 	}
 	name := pathParam(r, "name")
-	st, err := consumer.Status{}, consumer.ErrNotFound
-	if s.cfg.Consumers != nil {
-		st, err = s.cfg.Consumers.Ack(context.Background(), name, viewOf(w).Key().Limit, body.Lease, through, body.Release)
-	}
+	st, err := s.cfg.Consumers.Ack(context.Background(), name, viewOf(w).Key().Limit, body.Lease, through, body.Release)
 	if err != nil {
 		return consumerProblem(err, name)
 	}
@@ -280,7 +255,7 @@ func consumerProblem(err error, name string) error {
 	switch {
 	case isHeld:
 		p := problem.New(problem.LeaseHeld, "%s", heldBy)
-		p.RetryAfter = heldBy.Until.Round(time.Second)
+		p.RetryAfter = heldBy.Until
 		return p
 	case isUnknown:
 		return problem.InvalidBody("/types", "%s", unknown)

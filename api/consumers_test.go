@@ -7,10 +7,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
@@ -132,5 +134,14 @@ func TestConsumersWithoutAStore(t *testing.T) {
 	s.stopped.Store(false)
 	if c := decode[Consumer](h.call("GET", "/v1/consumers/c", "").want(200)); c.Cursor != "0" {
 		t.Errorf("an ack that failed has moved the cursor to %s", c.Cursor)
+	}
+}
+
+// TestTheLeaseIsOverAfterRetryAfter: a caller that waits for so long does not come too early.
+func TestTheLeaseIsOverAfterRetryAfter(t *testing.T) {
+	for left, want := range map[time.Duration]int{300 * time.Millisecond: 1, 1400 * time.Millisecond: 2, 30 * time.Second: 30} {
+		if got := problem.Of(consumerProblem(&consumer.HeldError{Until: left}, "orders")).Retry(); got != want {
+			t.Errorf("with %v left of the lease Retry-After is %d, want %d", left, got, want)
+		}
 	}
 }

@@ -132,3 +132,15 @@ func TestEveryAnswerIsProtected(t *testing.T) {
 		t.Errorf("over TLS: Strict-Transport-Security %q", got)
 	}
 }
+
+// TestAnAnswerByItsOriginSaysSo also if it depends on another header: a cache would give
+// the answer for one origin to the others.
+func TestAnAnswerByItsOriginSaysSo(t *testing.T) {
+	w := newWorld(t, listed)
+	for target, also := range map[string]string{"/": "Accept", "/console/": "Accept-Encoding", "/swagger/swagger-ui.css": "Accept-Encoding"} {
+		a := w.as("none", "GET", target, "", "Origin", app).want(200)
+		if got := a.header.Values("Vary"); !slices.Equal(got, []string{"Origin", also}) || a.header.Get("Access-Control-Allow-Origin") != app {
+			t.Errorf("%s: Vary %q, want Origin and %s", target, got, also)
+		}
+	}
+}

@@ -18,13 +18,13 @@ import (
 // reference to them.
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// bodyOf reads a request's body, a JSON object, into v, as decodeJSON does. The error for
+// bodyOf reads a request's body as one JSON object into v and validates it. The error for
 // another media type shows example.
 func (s *server) bodyOf(w http.ResponseWriter, r *http.Request, example string, v any) error {
 	if err := wantJSON(r, example); err != nil {
 		return err
 	}
-	return s.decodeJSON(w, r, v)
+	return s.withBody(w, r, func(data []byte) error { return decodeObject(data, v) })
 }
 
 // wantJSON returns an error with a command that sends example, unless a request's body
@@ -41,10 +41,26 @@ func wantJSON(r *http.Request, example string) error {
 		method, example, urlOf(r))
 }
 
-// decodeJSON reads the request's body as one JSON object into v and validates
-// it. Every error is a *Problem.
-func (s *server) decodeJSON(w http.ResponseWriter, r *http.Request, v any) error {
-	return s.withBody(w, r, func(data []byte) error { return decodeObject(data, v) })
+// patchOf reads a request's body, a JSON merge patch (RFC 7396), into v. It returns the
+// names of the members that are null: in v they look like absent ones.
+func (s *server) patchOf(w http.ResponseWriter, r *http.Request, v any) (nulls []string, err error) {
+	if t := mediaType(r); t != "application/json" && t != "application/merge-patch+json" {
+		return nil, problem.New(problem.UnsupportedMediaType, "send Content-Type: application/merge-patch+json")
+	}
+	err = s.withBody(w, r, func(data []byte) error {
+		if err := decodeObject(data, v); err != nil {
+			return err
+		}
+		var members map[string]json.RawMessage
+		_ = json.Unmarshal(data, &members) // it was decoded before
+		for name, value := range members {
+			if string(value) == "null" {
+				nulls = append(nulls, name)
+			}
+		}
+		return nil
+	})
+	return nulls, err
 }
 
 // withBody reads the request's body and calls use with it. The buffer is reused

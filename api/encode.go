@@ -48,6 +48,14 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
+// noContent answers 204 if err is nil.
+func noContent(w http.ResponseWriter, err error) error {
+	if err == nil {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return err
+}
+
 // Header values that are shared and never changed.
 var (
 	typeJSON    = []string{"application/json"}
@@ -122,15 +130,10 @@ func digits(b []byte, n int) {
 	}
 }
 
-// textOrBase64 returns b as text if it is valid UTF-8, else as raw bytes. For nil
-// it returns neither.
+// textOrBase64 returns b as text if it is valid UTF-8, else as raw bytes.
 func textOrBase64(b []byte) (text *string, raw []byte) {
-	if b == nil {
-		return nil, nil
-	}
 	if utf8.Valid(b) {
-		s := string(b)
-		return &s, nil
+		return new(string(b)), nil
 	}
 	return nil, b
 }

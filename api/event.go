@@ -56,11 +56,9 @@ const (
 
 // eventForm writes events of one log.
 type eventForm struct {
-	source string // Config.Source
-	key    uint64 // of ids
-	view   interface {
-		Whole(u *gateway.Uplink) (gateway.Uplink, bool, error)
-	}
+	source string                                              // Config.Source
+	key    uint64                                              // of ids
+	whole  func(*gateway.Uplink) (gateway.Uplink, bool, error) // as tenant.Whole
 }
 
 // event returns an event as the API shows it. Without payloads the results and the text
@@ -79,8 +77,7 @@ func (f *eventForm) event(e *gateway.Event, payloads bool) (Event, error) {
 	}
 	v.Data.Result, v.Data.ResultBase64 = result(e.Result)
 	if e.Counts != nil {
-		c := countsView(e.Counts)
-		v.Data.Counts = &c
+		v.Data.Counts = new(countsView(e.Counts))
 	}
 	if e.Repair != nil {
 		v.Data.showRepair(e.Repair)
@@ -97,7 +94,7 @@ func (f *eventForm) event(e *gateway.Event, payloads bool) (Event, error) {
 	u, err := *e.Uplink, error(nil)
 	if payloads && u.Omitted {
 		var ok bool
-		u, ok, err = f.view.Whole(e.Uplink)
+		u, ok, err = f.whole(e.Uplink)
 		v.Data.PayloadGone = !ok
 	}
 	shown := uplinkView(&u)

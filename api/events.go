@@ -163,7 +163,7 @@ func (s *server) getEvent(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) eventForm(v *tenant.View) *eventForm {
-	return &eventForm{source: s.cfg.Source, key: s.eventKey, view: v}
+	return &eventForm{source: s.cfg.Source, key: s.eventKey, whole: v.Whole}
 }
 
 // takeStream counts a caller that waits for events. The caller of takeStream calls

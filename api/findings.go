@@ -55,7 +55,7 @@ func (s *server) listFindings(w http.ResponseWriter, r *http.Request) error {
 		return err == nil && in // the findings are read while the store fails, too
 	}
 	list, omitted := s.cfg.Findings.List(caller)
-	v := FindingList{Now: stamp(s.cfg.Now()), Items: make([]Finding, 0, len(list)), Omitted: omitted}
+	v := FindingList{Now: s.now(), Items: make([]Finding, 0, len(list)), Omitted: omitted}
 	for i := range list {
 		f := &list[i]
 		v.Items = append(v.Items, Finding{Code: string(f.Code), Severity: string(f.Severity), Since: stamp(f.Since), Count: f.Count,

@@ -190,11 +190,7 @@ func (s *server) revokeKey(w http.ResponseWriter, r *http.Request) error {
 	id := pathParam(r, "id")
 	err := keyProblem(s.keyset.Revoke(id), id)
 	viewOf(w).Record(audit.RevokeKey, id, err)
-	if err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, err)
 }
 
 // keyProblem translates the errors of the keyset. An error that the caller did not

@@ -103,8 +103,7 @@ func messageView(view *tenant.View, m *gateway.Message) Message {
 	}
 	v.Status = statusOf(m)
 	if m.Client == "" {
-		counts := countsView(&m.Counts)
-		v.Counts = &counts
+		v.Counts = new(countsView(&m.Counts))
 		v.Deliveries = "/v1/messages/" + v.ID + "/deliveries"
 		return v
 	}
@@ -171,13 +170,19 @@ func outcomeView(d *gateway.Delivery) Outcome {
 	o.Result, o.ResultBase64 = result(d.Result)
 	o.Progress, o.ProgressBase64 = result(d.Progress)
 	o.LateResult, o.LateResultBase64 = result(d.LateResult)
-	if !d.LateAckAt.IsZero() {
-		o.LateVerdict = "ok"
-		if d.LateCode == gateway.AckReject {
-			o.LateVerdict = "reject"
-		}
-	}
+	o.LateVerdict = lateVerdict(d.LateAckAt, d.LateCode == gateway.AckReject)
 	return o
+}
+
+// lateVerdict is the verdict of an answer that came late, "" if none came.
+func lateVerdict(at time.Time, rejected bool) string {
+	switch {
+	case at.IsZero():
+		return ""
+	case rejected:
+		return "reject"
+	}
+	return "ok"
 }
 
 // result shows a device's answer as text or bytes. An empty answer is no answer.
@@ -192,8 +197,7 @@ func result(b []byte) (*string, []byte) {
 func (v *Message) withPayload(m *gateway.Message) {
 	switch m.Encoding {
 	case gateway.EncodingText:
-		text := string(m.Payload)
-		v.Text = &text
+		v.Text = new(string(m.Payload))
 	case gateway.EncodingJSON:
 		v.JSON = m.Payload
 	default:

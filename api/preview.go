@@ -36,8 +36,7 @@ func digestOf(payload []byte, content string) Digest {
 	for end > 0 && end < n && !utf8.RuneStart(payload[end]) {
 		end--
 	}
-	text := string(payload[:end])
-	d.Preview = &text
+	d.Preview = new(string(payload[:end]))
 	return d
 }
 

@@ -30,7 +30,7 @@ type Probe struct {
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id}/probe [post]
 func (s *server) probeClient(w http.ResponseWriter, r *http.Request) error {
-	id, err := onlyClient(r, "id")
+	id, err := clientInPath(r)
 	if err != nil {
 		return err
 	}

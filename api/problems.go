@@ -23,12 +23,10 @@ func (s *server) problemPage(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return problem.New(problem.RouteNotFound, "there is no problem type %q", name)
 	}
-	if !asksFor(r, "Accept", "text/html") {
+	if !wantsPage(r) {
 		return writeJSON(w, http.StatusOK, page)
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	return problemHTML.Execute(w, page)
 }
 

@@ -57,12 +57,9 @@ func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p := push{wait: wait}
-	switch t := mediaType(r); {
-	case t == "application/json":
+	if mediaType(r) == "application/json" {
 		err = s.withBody(w, r, func(data []byte) error { return p.readOne(data, &options) })
-	case t == "" && r.Header.Get("Content-Type") != "": // it may mean JSON, and the envelope is no payload
-		return problem.New(problem.UnsupportedMediaType, "the Content-Type is malformed; such as application/json or text/plain")
-	default:
+	} else {
 		err = s.raw(w, r, &p, &options)
 	}
 	if err != nil {

@@ -251,11 +251,7 @@ func (p *push) setMany(body *PushMany) error {
 	}
 	p.To = body.To.audience()
 	p.OnlineOnly, p.dryRun = body.OnlineOnly, body.DryRun
-	if body.Rate != nil {
-		p.Rate = *body.Rate
-	}
-	if body.MaxRecipients != nil {
-		p.MaxRecipients = *body.MaxRecipients
-	}
+	set(&p.Rate, body.Rate)
+	set(&p.MaxRecipients, body.MaxRecipients)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
 
@@ -28,10 +29,23 @@ func queryOf(r *http.Request) *query {
 	}
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	q := &query{values: values}
-	if err != nil {
+	switch {
+	case err != nil:
 		q.err = problem.New(problem.InvalidParameter, "the query string is malformed")
+	case !isText(values): // an answer would show other metadata than the caller has sent
+		q.err = problem.New(problem.InvalidParameter, "the query string is not UTF-8")
 	}
 	return q
+}
+
+// isText reports whether all names and values are UTF-8.
+func isText(values url.Values) bool {
+	for name, list := range values {
+		if !utf8.ValidString(name) || slices.ContainsFunc(list, func(v string) bool { return !utf8.ValidString(v) }) {
+			return false
+		}
+	}
+	return true
 }
 
 func (q *query) fail(name, format string, args ...any) {
@@ -73,10 +87,8 @@ func (q *query) oneOf(name, standard string, allowed ...string) string {
 	if v == "" {
 		return standard
 	}
-	for _, a := range allowed {
-		if v == a {
-			return v
-		}
+	if slices.Contains(allowed, v) {
+		return v
 	}
 	q.fail(name, "must be one of %s", strings.Join(allowed, ", "))
 	return standard
@@ -278,15 +290,6 @@ func clientParam(r *http.Request, name string) (gateway.ClientID, error) {
 		return id, nil
 	}
 	return "", problem.BadParameter(name, "is "+gateway.NotClientID)
-}
-
-// onlyClient is clientParam for a call without parameters.
-func onlyClient(r *http.Request, name string) (gateway.ClientID, error) {
-	id, err := clientParam(r, name)
-	if err != nil {
-		return "", err
-	}
-	return id, queryOf(r).done()
 }
 
 func messageInPath(r *http.Request) gateway.MessageID {

@@ -123,7 +123,7 @@ func (s *server) listRefused(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"devices:write"
 //	@Router			/v1/refused/{client} [delete]
 func (s *server) dismissRefused(w http.ResponseWriter, r *http.Request) error {
-	id, err := onlyClient(r, "client")
+	id, err := clientParam(r, "client")
 	if err != nil {
 		return err
 	}
@@ -132,11 +132,7 @@ func (s *server) dismissRefused(w http.ResponseWriter, r *http.Request) error {
 		err = problem.New(problem.RefusedNotFound, "no refused device %q is listed", id)
 	}
 	viewOf(w).Record(audit.DismissRefused, string(id), err)
-	if err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, err)
 }
 
 // refusedDevices returns the refused devices in the order of their ids.

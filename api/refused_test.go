@@ -144,3 +144,19 @@ func TestUnnamedRegistrationsAreForTheUnlimited(t *testing.T) {
 		}
 	}
 }
+
+// TestTheTimelineOfAStrangerObeysItsFilters: an id that is not known and was refused has one
+// entry, which a filter may leave out.
+func TestTheTimelineOfAStrangerObeysItsFilters(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.Refusals = refused() })
+	const message = "msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"
+	for query, want := range map[string]int{
+		"": 1, "?since=2026-11-22T08:00:30Z": 1, "?until=2026-11-22T09:00:00Z": 1,
+		"?since=2026-11-22T09:00:00Z": 0, "?until=2026-11-22T07:00:00Z": 0, "?message=" + message: 0, "?before=1": 0, "?before=log-1": 0,
+	} {
+		tl := decode[Timeline](h.call("GET", "/v1/clients/a-1/timeline"+query, "").want(200))
+		if len(tl.Items) != want {
+			t.Errorf("%q: %d entries, want %d", query, len(tl.Items), want)
+		}
+	}
+}

@@ -78,9 +78,6 @@ func (e *endpoint) problems() map[int][]problem.Kind {
 	if e.takesBody() && !e.stream { // the lines of a stream have their own
 		all = append(all, problem.MalformedJSON, problem.UnknownField, problem.ValidationFailed)
 	}
-	if e.need == anyKey {
-		all = slices.DeleteFunc(all, func(k problem.Kind) bool { return k == problem.InsufficientScope })
-	}
 	slices.Sort(all)
 	byStatus := map[int][]problem.Kind{}
 	for _, kind := range slices.Compact(all) {
@@ -110,27 +107,27 @@ func (s *server) endpoints() []endpoint {
 	return []endpoint{
 		{method: "GET", pattern: "/v1/clients", need: apikey.ClientsRead, handler: s.listClients, head: true, fails: []problem.Kind{problem.InvalidCursor, ofStore}},
 		{method: "DELETE", pattern: "/v1/clients", need: apikey.ClientsWrite, handler: s.forgetClients, fails: []problem.Kind{ofStore, ofLimits}},
-		{method: "GET", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.getClient, fails: []problem.Kind{ofStore, ofClient}},
-		{method: "HEAD", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.headClient, fails: []problem.Kind{ofStore, ofClient}},
+		{method: "GET", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.getClient, noQuery: true, fails: []problem.Kind{ofStore, ofClient}},
+		{method: "HEAD", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.headClient, noQuery: true, fails: []problem.Kind{ofStore, ofClient}},
 		{method: "POST", pattern: "/v1/clients", need: apikey.ClientsWrite, handler: s.createClient, noQuery: true, fails: []problem.Kind{ofStore, problem.Kind(gateway.CodeClientExists), problem.Kind(gateway.CodeTooManyClients), problem.Kind(gateway.CodeDiskFull), problem.Kind(gateway.CodeEventsFull), ofLimits}},
-		{method: "PATCH", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.patchClient, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeEventsFull), ofLimits}},
+		{method: "PATCH", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.patchClient, noQuery: true, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeEventsFull), ofLimits}},
 		{method: "DELETE", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.disconnectClient, fails: []problem.Kind{ofStore, ofClient, ofLimits}},
-		{method: "POST", pattern: "/v1/clients/{id}/probe", need: apikey.ClientsWrite, handler: s.probeClient, noBody: true, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeTooManyProbes)}},
-		{method: "GET", pattern: "/v1/clients/{id}/why", need: apikey.ClientsRead, handler: s.whyClient, head: true, fails: []problem.Kind{ofStore, ofClient}},
+		{method: "POST", pattern: "/v1/clients/{id}/probe", need: apikey.ClientsWrite, handler: s.probeClient, noQuery: true, noBody: true, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeTooManyProbes)}},
+		{method: "GET", pattern: "/v1/clients/{id}/why", need: apikey.ClientsRead, handler: s.whyClient, noQuery: true, head: true, fails: []problem.Kind{ofStore, ofClient}},
 		{method: "GET", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesRead, handler: s.clientMessages, head: true, fails: append([]problem.Kind{problem.InvalidCursor, ofClient}, ofMessage...)},
 		{method: "POST", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.pushOne, fails: ofPush},
 
 		{method: "GET", pattern: "/v1/clients/{id}/timeline", need: apikey.EventsRead, handler: s.timeline, fails: []problem.Kind{ofStore, ofClient, problem.NotAcceptable, problem.TimelineOff}},
-		{method: "POST", pattern: "/v1/clients/{id}/trace", need: apikey.ClientsWrite, handler: s.startTrace, fails: []problem.Kind{ofStore, ofClient, problem.TimelineOff, problem.TooManyTraces}},
-		{method: "DELETE", pattern: "/v1/clients/{id}/trace", need: apikey.ClientsWrite, handler: s.endTrace, fails: []problem.Kind{ofStore, ofClient, problem.TimelineOff}},
+		{method: "POST", pattern: "/v1/clients/{id}/trace", need: apikey.ClientsWrite, handler: s.startTrace, noQuery: true, fails: []problem.Kind{ofStore, ofClient, problem.TimelineOff, problem.TooManyTraces}},
+		{method: "DELETE", pattern: "/v1/clients/{id}/trace", need: apikey.ClientsWrite, handler: s.endTrace, noQuery: true, fails: []problem.Kind{ofStore, ofClient, problem.TimelineOff}},
 		{method: "GET", pattern: "/v1/traces", need: apikey.ClientsRead, handler: s.listTraces, noQuery: true, head: true, fails: []problem.Kind{ofStore}},
 
-		{method: "GET", pattern: "/v1/clients/{id}/tokens", need: apikey.DevicesWrite, handler: s.listTokens, head: true, fails: ofTokens},
-		{method: "POST", pattern: "/v1/clients/{id}/tokens", need: apikey.DevicesWrite, handler: s.createToken, fails: slices.Concat(ofTokens, []problem.Kind{ofLimits, problem.TokenNotFound, problem.TooManyTokens})},
-		{method: "DELETE", pattern: "/v1/clients/{id}/tokens/{token}", need: apikey.DevicesWrite, handler: s.revokeToken, fails: slices.Concat(ofTokens, []problem.Kind{problem.TokenNotFound})},
+		{method: "GET", pattern: "/v1/clients/{id}/tokens", need: apikey.DevicesWrite, handler: s.listTokens, noQuery: true, head: true, fails: ofTokens},
+		{method: "POST", pattern: "/v1/clients/{id}/tokens", need: apikey.DevicesWrite, handler: s.createToken, noQuery: true, fails: slices.Concat(ofTokens, []problem.Kind{ofLimits, problem.TokenNotFound, problem.TooManyTokens})},
+		{method: "DELETE", pattern: "/v1/clients/{id}/tokens/{token}", need: apikey.DevicesWrite, handler: s.revokeToken, noQuery: true, fails: slices.Concat(ofTokens, []problem.Kind{problem.TokenNotFound})},
 
 		{method: "GET", pattern: "/v1/refused", need: apikey.ClientsRead, handler: s.listRefused, head: true, fails: []problem.Kind{problem.InvalidCursor, ofStore}},
-		{method: "DELETE", pattern: "/v1/refused/{client}", need: apikey.DevicesWrite, handler: s.dismissRefused, fails: []problem.Kind{problem.RefusedNotFound, ofStore}},
+		{method: "DELETE", pattern: "/v1/refused/{client}", need: apikey.DevicesWrite, handler: s.dismissRefused, noQuery: true, fails: []problem.Kind{problem.RefusedNotFound, ofStore}},
 
 		{method: "GET", pattern: "/v1/messages", need: apikey.MessagesRead, handler: s.listMessages, head: true, fails: append([]problem.Kind{problem.InvalidCursor}, ofMessage...)},
 		{method: "POST", pattern: "/v1/messages", need: apikey.MessagesWrite, handler: s.pushMany, fails: ofPushMany},
@@ -139,7 +136,7 @@ func (s *server) endpoints() []endpoint {
 		{method: "DELETE", pattern: "/v1/messages/{id}", need: apikey.MessagesWrite, handler: s.cancelMessage, noQuery: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.Kind(gateway.CodeAlreadyFinal), ofLimits})},
 		{method: "GET", pattern: "/v1/messages/{id}/payload", need: apikey.MessagesRead, handler: s.messagePayload, noQuery: true, head: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.RangeNotSatisfiable, problem.PreconditionFailed})},
 		{method: "GET", pattern: "/v1/messages/{id}/deliveries", need: apikey.MessagesRead, handler: s.listDeliveries, head: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.InvalidCursor})},
-		{method: "GET", pattern: "/v1/messages/{id}/deliveries/{client}", need: apikey.MessagesRead, handler: s.getDelivery, head: true, fails: slices.Concat(ofMessage, []problem.Kind{ofClient})},
+		{method: "GET", pattern: "/v1/messages/{id}/deliveries/{client}", need: apikey.MessagesRead, handler: s.getDelivery, noQuery: true, head: true, fails: slices.Concat(ofMessage, []problem.Kind{ofClient})},
 		{method: "GET", pattern: "/v1/messages/{id}/why", need: apikey.MessagesRead, handler: s.whyMessage, head: true, fails: slices.Concat(ofMessage, []problem.Kind{ofClient})},
 		{method: "DELETE", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.cancelQueue, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeMessageNotFound)}},
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -120,7 +121,11 @@ func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 			return err
 		}
 	}
-	return e.handler(x, r)
+	err := e.handler(x, r)
+	if p, ok := errors.AsType[*problem.Problem](err); ok && p.Scope != "" { // the parameters or the body need another scope
+		s.refused(x, r, err)
+	}
+	return err
 }
 
 // allow authenticates the caller and checks its rate, its scopes and its connection.

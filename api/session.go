@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
-	"time"
 
 	"github.com/longwire/longwire/api/internal/guard"
 	"github.com/longwire/longwire/api/internal/problem"
@@ -78,7 +77,7 @@ func (s *server) sessionView(w http.ResponseWriter) Session {
 	view := viewOf(w)
 	key := view.Key()
 	v := Session{Auth: authKey, Scopes: key.Scopes.Names(), Prefix: key.Limit.Prefix, Group: key.Limit.Group, ExpiresAt: stamp(view.Until()),
-		Features: []string{}, Now: stamp(s.cfg.Now()), Version: s.cfg.Version.Version, Devices: s.cfg.DeviceAddr, Instance: s.instance,
+		Features: []string{}, Now: s.now(), Version: s.cfg.Version.Version, Devices: s.cfg.DeviceAddr, Instance: s.instance,
 		Limits: SessionLimits{MaxPayload: gateway.MaxPayload, MaxBody: s.cfg.MaxBody, MaxWaitSeconds: s.cfg.MaxWait.Seconds(),
 			MaxTTLSeconds: gateway.MaxTTL.Seconds(), MaxPage: gateway.MaxListLimit, MaxClientsInTo: gateway.MaxClientsInTo, MaxStreamsPerKey: s.perKey(w)}}
 	for _, f := range features {
@@ -168,9 +167,8 @@ func (s *server) closeSession(w http.ResponseWriter, r *http.Request) error {
 		viewOf(w).Record(audit.CloseSession, viewOf(w).Key().ID, nil)
 	}
 	http.SetCookie(w, s.sessions.Cleared(exchangeOf(w).secure))
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, nil)
 }
 
 // now is the server's clock in an answer, against which a reader computes ages.
-func (s *server) now() string { return stamp(s.cfg.Now().Truncate(time.Millisecond)) }
+func (s *server) now() string { return stamp(s.cfg.Now()) }

@@ -120,11 +120,7 @@ func (s *server) deleteSimulator(w http.ResponseWriter, r *http.Request) error {
 		err = simulatorProblem(sim.Clear(context.WithoutCancel(r.Context())))
 	}
 	viewOf(w).Record(audit.DeleteSimulator, "", err)
-	if err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, err)
 }
 
 // simulatorProblem translates the errors of the simulator.

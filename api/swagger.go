@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/docs"
@@ -15,8 +16,7 @@ import (
 // attributes, and draws its icons from data URLs.
 const swaggerCSP = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// swaggerTypes are the types of the page's files. Large files are stored compressed,
-// and are sent compressed to a caller that accepts gzip.
+// swaggerTypes are the types of the page's files.
 var swaggerTypes = map[string]string{
 	"index.html":           "text/html; charset=utf-8",
 	"init.js":              "text/javascript; charset=utf-8",
@@ -28,6 +28,36 @@ var swaggerTypes = map[string]string{
 	"NOTICE":               "text/plain; charset=utf-8",
 }
 
+// swaggerFiles reads the page's files once, when the first is asked for. Large ones are
+// stored compressed.
+var swaggerFiles = sync.OnceValue(func() map[string]staticFile {
+	files := map[string]staticFile{}
+	for name, contentType := range swaggerTypes {
+		f := staticFile{contentType: contentType}
+		var err error
+		if f.plain, err = docs.SwaggerUI.ReadFile("swaggerui/" + name); err != nil {
+			f.gzip, f.plain, err = packed("swaggerui/" + name + ".gz")
+		}
+		if err != nil {
+			panic(err) // the files are in the binary
+		}
+		files[name] = f
+	}
+	return files
+})
+
+// packed returns a compressed file and its content.
+func packed(name string) (data, plain []byte, err error) {
+	if data, err = docs.SwaggerUI.ReadFile(name); err != nil {
+		return nil, nil, err
+	}
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err == nil {
+		plain, err = io.ReadAll(r)
+	}
+	return data, plain, err
+}
+
 func (s *server) swaggerPage(w http.ResponseWriter, r *http.Request) error {
 	return s.swagger(w, r, "index.html")
 }
@@ -37,36 +67,17 @@ func (s *server) swaggerFile(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) swagger(w http.ResponseWriter, r *http.Request, name string) error {
-	contentType, ok := swaggerTypes[name]
+	file, ok := swaggerFiles()[name]
 	if !ok {
 		return problem.New(problem.RouteNotFound, "there is no /swagger/%s", name)
 	}
 	h := w.Header()
 	h.Set("Content-Security-Policy", swaggerCSP)
-	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "max-age=3600")
-	if data, err := docs.SwaggerUI.ReadFile("swaggerui/" + name); err == nil {
-		return serveStatic(w, r, contentType, data)
-	}
-	data, err := docs.SwaggerUI.ReadFile("swaggerui/" + name + ".gz")
-	if err != nil {
-		return err
-	}
-	h.Set("Vary", "Accept-Encoding")
-	if asksFor(r, "Accept-Encoding", "gzip") {
-		h.Set("Content-Encoding", "gzip")
-		return serveStatic(w, r, contentType, data)
-	}
-	plain, err := gzip.NewReader(bytes.NewReader(data))
-	if err != nil {
-		return err
-	}
-	h.Set("Content-Type", contentType)
-	_, err = io.Copy(w, plain)
-	return err
+	return file.answer(w, r)
 }
 
-func serveStatic(w http.ResponseWriter, _ *http.Request, contentType string, data []byte) error {
+func serveStatic(w http.ResponseWriter, contentType string, data []byte) error {
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(data)))

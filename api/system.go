@@ -114,7 +114,7 @@ func (s *server) metrics(w http.ResponseWriter, r *http.Request) error {
 
 // index names the entry points. A browser goes to the console.
 func (s *server) index(w http.ResponseWriter, r *http.Request) error {
-	w.Header().Set("Vary", "Accept")
+	w.Header().Add("Vary", "Accept")
 	if wantsPage(r) {
 		return toConsole("console/")(w, r)
 	}
@@ -130,6 +130,6 @@ func (s *server) index(w http.ResponseWriter, r *http.Request) error {
 	}, "longwire connect --id demo, then POST /v1/clients/demo/messages?wait=5s"})
 }
 
-func (s *server) openapi(w http.ResponseWriter, r *http.Request) error {
-	return serveStatic(w, r, "application/json", docs.OpenAPI)
+func (s *server) openapi(w http.ResponseWriter, _ *http.Request) error {
+	return serveStatic(w, "application/json", docs.OpenAPI)
 }

@@ -209,9 +209,12 @@ func (s *server) timelineOf(ctx context.Context, w http.ResponseWriter, id gatew
 		return nil, timelineOff()
 	case err == nil:
 	case gateway.CodeOf(err) == gateway.CodeClientNotFound && s.cfg.Timeline != nil && view.MaySee(id):
-		t.Items = s.strangerItems(id)
-		if t.Items == nil {
+		k := s.refusal(id)
+		if k == nil {
 			return nil, err
+		}
+		if v := strangerItem(k); a.beforeLog == 0 && (a.before == 0 || uint64(k.LastAt.UnixMicro()) < a.before) && a.wants(&v, k.LastAt) {
+			t.Items = append(t.Items, v)
 		}
 		return t, nil
 	default:
@@ -295,16 +298,11 @@ func recordItem(c *gateway.Client, entries []timeline.Entry) (v TimelineEntry, a
 	return v, at, true
 }
 
-// strangerItems returns the entry of an id that is not known and was refused, nil if it is
-// not among the refused ones.
-func (s *server) strangerItems(id gateway.ClientID) []TimelineEntry {
-	k := s.refusal(id)
-	if k == nil {
-		return nil
-	}
+// strangerItem returns the entry of an id that is not known and was refused.
+func strangerItem(k *gateway.RefusedRegistration) TimelineEntry {
 	seen := refusedView(k)
-	return []TimelineEntry{{ID: strconv.FormatInt(max(k.LastAt.UnixMicro(), 1), 10), At: fineStamp(k.FirstAt), Until: fineStamp(k.LastAt), Source: fromRecord,
-		What: timeline.Refused.String(), Count: int(k.Count), Dialect: seen.Dialect, RemoteAddr: seen.RemoteAddr, Reason: seen.Reason}}
+	return TimelineEntry{ID: strconv.FormatInt(max(k.LastAt.UnixMicro(), 1), 10), At: fineStamp(k.FirstAt), Until: fineStamp(k.LastAt), Source: fromRecord,
+		What: timeline.Refused.String(), Count: int(k.Count), Dialect: seen.Dialect, RemoteAddr: seen.RemoteAddr, Reason: seen.Reason}
 }
 
 // entry appends an entry. The entry of an overflow has the id 0 and is no place to continue.

@@ -79,7 +79,7 @@ func tokenView(t *StoredToken, now time.Time) DeviceToken {
 
 // tokensOf returns the client in the path and the tokens, if the caller may manage them.
 func (s *server) tokensOf(w http.ResponseWriter, r *http.Request) (gateway.ClientID, TokenStore, error) {
-	id, err := onlyClient(r, "id")
+	id, err := clientInPath(r)
 	if err != nil {
 		return "", nil, err
 	}
@@ -140,11 +140,8 @@ func (s *server) createToken(w http.ResponseWriter, r *http.Request) error {
 		viewOf(w).Record(audit.CreateToken, string(id), err)
 		return err
 	}
-	if err := wantJSON(r, `{"expires_in":"90d"}`); err != nil {
-		return err
-	}
 	var body DeviceTokenCreate
-	if err := s.decodeJSON(w, r, &body); err != nil {
+	if err := s.bodyOf(w, r, `{"expires_in":"90d"}`, &body); err != nil {
 		return err
 	}
 	t, secret, err := s.issue(w, tokens, id, &body)
@@ -194,11 +191,7 @@ func (s *server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 		err = tokenProblem(tokens.RevokeToken(id, name), id, name)
 	}
 	viewOf(w).Record(audit.RevokeToken, string(id)+" "+name, err)
-	if err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, err)
 }
 
 // tokenProblem translates the errors of a TokenStore.

@@ -53,10 +53,13 @@ func (s *server) logHeld(source string) func(string, int) {
 // turn writes the lines about held requests when a minute has ended. Each request
 // calls it.
 func (t *traces) turn(now time.Time) {
-	t.log.addresses.Turn(now)
-	t.log.keys.Turn(now)
-	t.audit.addresses.Turn(now)
-	t.audit.keys.Turn(now)
+	for _, lines := range t.all() {
+		lines.Turn(now)
+	}
+}
+
+func (t *traces) all() [4]*shares.Lines {
+	return [...]*shares.Lines{t.log.addresses, t.log.keys, t.audit.addresses, t.audit.keys}
 }
 
 // held returns how many lines were not written since the start, by log.
@@ -65,10 +68,9 @@ func (t *traces) held() map[string]uint64 {
 }
 
 func (t *traces) flush() {
-	t.log.addresses.Flush()
-	t.log.keys.Flush()
-	t.audit.addresses.Flush()
-	t.audit.keys.Flush()
+	for _, lines := range t.all() {
+		lines.Flush()
+	}
 }
 
 // mayLog reports whether the access log has room for a line about the request.

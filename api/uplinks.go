@@ -39,11 +39,7 @@ var uplinkMembers = membersOf[Uplink]()
 
 func uplinkView(u *gateway.Uplink) Uplink {
 	v := Uplink{Seq: u.Seq, Client: string(u.Client), Session: string(u.Session), Number: u.Number, ReceivedAt: stamp(u.At)}
-	payload := u.Payload
-	if payload == nil {
-		payload = []byte{}
-	}
-	v.Text, v.Base64 = textOrBase64(payload)
+	v.Text, v.Base64 = textOrBase64(u.Payload)
 	return v
 }
 
@@ -105,11 +101,10 @@ func (s *server) listUplinks(w http.ResponseWriter, r *http.Request) error {
 	if n := len(page.Items); n > 0 {
 		out.NextAfter = page.Items[n-1].Seq
 	}
-	if !page.More {
-		s.cfg.UplinksRead()
-	}
 	if page.More {
 		out.NextAfter = max(out.NextAfter, page.Next)
+	} else if query.Until.IsZero() {
+		s.cfg.UplinksRead()
 	}
 	wait.applied(w.Header())
 	return writeUplinks(w, &out, page.Items, fields)

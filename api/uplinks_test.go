@@ -141,3 +141,21 @@ func TestEventsFromTheBeginning(t *testing.T) {
 		}
 	}
 }
+
+// TestTheEndOfUplinksIsTheLast: a page that ends before the newest uplinks has not read them.
+func TestTheEndOfUplinksIsTheLast(t *testing.T) {
+	read := 0
+	h := newHarness(t, func(c *Config) { c.UplinksRead = func() { read++ } })
+	if err := h.device("a", gatewaytest.Options{}).Session.Received(t.Context(), 1, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		query string
+		want  int
+	}{{"?until=1h", 0}, {"", 1}} {
+		h.call("GET", "/v1/uplinks"+c.query, "").want(200)
+		if read != c.want {
+			t.Errorf("after GET /v1/uplinks%s the end was reached %d times, want %d", c.query, read, c.want)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/api/internal/problem"
+	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/vitals"
 )
@@ -120,7 +121,7 @@ type StoreStats struct {
 func (s *server) stats(w http.ResponseWriter, r *http.Request) error {
 	view := viewOf(w)
 	if prefix := view.Key().Limit.Prefix; prefix != "" {
-		v, err := s.statsOfTenant(prefix, view.Process)
+		v, err := s.statsOfTenant(view, prefix)
 		if err != nil {
 			return err
 		}
@@ -135,7 +136,7 @@ func (s *server) stats(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := Stats{
-		Now: stamp(s.cfg.Now()), StartedAt: stamp(g.StartedAt), Draining: g.Draining, Online: g.Online, Suspect: &g.Suspect, InFlight: &g.InFlight,
+		Now: s.now(), StartedAt: stamp(g.StartedAt), Draining: g.Draining, Online: g.Online, Suspect: &g.Suspect, InFlight: &g.InFlight,
 		Accepted: g.Accepted, Delivered: &g.Delivered, Redelivered: &g.Redelivered, LateAcks: &g.LateAcks, Uplinks: g.Uplinks,
 		Connects: g.Connects, Takeovers: &g.Takeovers, Disconnects: g.DisconnectsByReason, EventStreams: new(s.streams.Load()),
 		Settled: make(map[string]uint64), Rates: ratesView(&now), AckLatency: ackView(now.P50, now.P99),
@@ -158,13 +159,13 @@ func tooManyTenants(err error) error {
 }
 
 // statsOfTenant returns the numbers of the clients with a prefix.
-func (s *server) statsOfTenant(prefix string, process func() (time.Time, bool)) (Stats, error) {
+func (s *server) statsOfTenant(view *tenant.View, prefix string) (Stats, error) {
 	now, err := s.cfg.Vitals.Current(prefix)
 	if err != nil {
 		return Stats{}, tooManyTenants(err)
 	}
-	started, draining := process()
-	return Stats{Now: stamp(s.cfg.Now()), StartedAt: stamp(started), Draining: draining, Online: now.Online, Accepted: now.Accepted,
+	started, draining := view.Process()
+	return Stats{Now: s.now(), StartedAt: stamp(started), Draining: draining, Online: now.Online, Accepted: now.Accepted,
 		Settled: map[string]uint64{gateway.Acked.String(): now.Acked, gateway.Rejected.String(): now.Rejected, gateway.Failed.String(): now.Failed},
 		Uplinks: now.Uplinks, Connects: now.Connects, Rates: ratesView(&now), AckLatency: ackView(now.P50, now.P99)}, nil
 }

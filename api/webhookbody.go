@@ -1,15 +1,13 @@
 package api
 
 import (
-	"encoding/json"
-	"errors"
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/longwire/longwire/api/internal/problem"
-	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/feed"
 	"github.com/longwire/longwire/internal/webhook"
 )
@@ -122,9 +120,13 @@ func durationText(d time.Duration) string {
 
 func (b *WebhookCreate) spec() (s webhook.Spec, err error) {
 	s = webhook.Spec{Name: b.Name, URL: b.URL, State: webhook.State(b.State), Headers: b.Headers, Reply: b.Reply, Filter: filterOf(b.Types, b.Client, b.Prefix, b.Group, b.Labels)}
-	err = errors.Join(bodyConcurrency(&s.Concurrency, b.Concurrency), bodyDuration(&s.Timeout, b.Timeout, "/timeout", webhook.MinTimeout),
-		bodyDuration(&s.RetryFor, b.RetryFor, "/retry_for", webhook.MinRetryFor), bodyDuration(&s.Settle, b.Settle, "/settle", 0))
-	return s, firstOf(err)
+	return s, numbers(&s, b.Concurrency, &b.Timeout, &b.RetryFor, &b.Settle)
+}
+
+// numbers sets the members of s that are numbers and durations, unless they are absent.
+func numbers(s *webhook.Spec, concurrency *int, timeout, retryFor, settle *string) error {
+	return cmp.Or(bodyConcurrency(&s.Concurrency, concurrency), bodyDuration(&s.Timeout, timeout, "/timeout", webhook.MinTimeout),
+		bodyDuration(&s.RetryFor, retryFor, "/retry_for", webhook.MinRetryFor), bodyDuration(&s.Settle, settle, "/settle", 0))
 }
 
 // filterOf returns the selection of a body. Validation has refused empty members: they
@@ -147,37 +149,17 @@ func bodyConcurrency(n, v *int) error {
 	return nil
 }
 
-// bodyDuration reads a duration of a body; "" leaves it as it is.
-func bodyDuration(d *time.Duration, text, pointer string, least time.Duration) error {
-	if text == "" {
+// bodyDuration reads a duration of a body; nil and "" leave it as it is.
+func bodyDuration(d *time.Duration, text *string, pointer string, least time.Duration) error {
+	if text == nil || *text == "" {
 		return nil
 	}
-	v, err := parseDuration(text)
+	v, err := parseDuration(*text)
 	if err != nil || v < least {
 		return problem.InvalidBody(pointer, "must be a duration of at least %s, such as 10m", durationText(least))
 	}
 	*d = v
 	return nil
-}
-
-// firstOf returns the first of joined errors.
-func firstOf(err error) error {
-	if list, ok := err.(interface{ Unwrap() []error }); ok {
-		return list.Unwrap()[0]
-	}
-	return err
-}
-
-// nullMembers returns the names of the members of an object that are null.
-func nullMembers(object []byte) (names []string) {
-	var members map[string]json.RawMessage
-	_ = json.Unmarshal(object, &members) // it was decoded before
-	for name, v := range members {
-		if string(v) == "null" {
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 // reset takes the named members back to their defaults.
@@ -225,34 +207,18 @@ func (b *WebhookPatch) change(s *webhook.Spec) error {
 	set(&s.Filter.Labels, b.Labels)
 	set(&s.Headers, b.Headers)
 	set(&s.Reply, b.Reply)
-	if b.Client != nil {
-		s.Filter.Client = gateway.ClientID(*b.Client)
-	}
+	set((*string)(&s.Filter.Client), b.Client)
 	if b.State != nil {
-		if st := webhook.State(*b.State); st != webhook.Active && st != webhook.Paused { // no caller disables one
+		st := webhook.State(*b.State)
+		if st != webhook.Active && st != webhook.Paused { // no caller disables one
 			return problem.InvalidBody("/state", "must be active or paused")
 		}
-		s.State = webhook.State(*b.State)
+		s.State = st
 	}
 	if b.Settle != nil {
 		s.Settle = 0
 	}
-	if err := bodyConcurrency(&s.Concurrency, b.Concurrency); err != nil {
-		return err
-	}
-	for _, d := range []struct {
-		to      *time.Duration
-		text    *string
-		pointer string
-		least   time.Duration
-	}{{&s.Timeout, b.Timeout, "/timeout", webhook.MinTimeout}, {&s.RetryFor, b.RetryFor, "/retry_for", webhook.MinRetryFor}, {&s.Settle, b.Settle, "/settle", 0}} {
-		if d.text != nil {
-			if err := bodyDuration(d.to, *d.text, d.pointer, d.least); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return numbers(s, b.Concurrency, b.Timeout, b.RetryFor, b.Settle)
 }
 
 func set[T any](to *T, v *T) {

@@ -199,9 +199,9 @@ func (s *server) deadLetters(w http.ResponseWriter, r *http.Request) error {
 		if hidden {
 			page.Items[i].Event = nil
 		}
-		if more {
-			page.NextAfter = page.Items[i].Sequence
-		}
+	}
+	if more {
+		page.NextAfter = page.Items[len(page.Items)-1].Sequence
 	}
 	return writeJSON(w, http.StatusOK, page)
 }

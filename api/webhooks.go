@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/longwire/longwire/api/internal/guard"
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
@@ -78,9 +79,9 @@ func (s *server) createWebhook(w http.ResponseWriter, r *http.Request) error {
 func mayHold(key *apikey.Key, payloads, reply bool) error {
 	switch {
 	case payloads && !key.Scopes.Allows(apikey.MessagesRead):
-		return problem.New(problem.InsufficientScope, "the webhook gets what devices send: the API key needs the scope messages:read")
+		return guard.Lacks(apikey.MessagesRead, "the webhook gets what devices send: the API key needs the scope")
 	case reply && !key.Scopes.Allows(apikey.MessagesWrite):
-		return problem.New(problem.InsufficientScope, "the webhook pushes answers to devices: the API key needs the scope messages:write")
+		return guard.Lacks(apikey.MessagesWrite, "the webhook pushes answers to devices: the API key needs the scope")
 	}
 	return nil
 }
@@ -125,35 +126,25 @@ func (s *server) getWebhook(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"webhooks:write"
 //	@Router			/v1/webhooks/{id} [patch]
 func (s *server) patchWebhook(w http.ResponseWriter, r *http.Request) error {
-	if t := mediaType(r); t != "application/json" && t != "application/merge-patch+json" {
-		return problem.New(problem.UnsupportedMediaType, "send Content-Type: application/merge-patch+json")
-	}
 	var body WebhookPatch
-	var nulls []string
-	err := s.withBody(w, r, func(data []byte) error {
-		err := decodeObject(data, &body)
-		if err == nil {
-			nulls = nullMembers(data)
-		}
-		return err
-	})
+	nulls, err := s.patchOf(w, r, &body)
 	if err != nil {
 		return err
 	}
 	id, view := pathParam(r, "id"), viewOf(w)
 	key := view.Key()
 	if st, known := s.cfg.Webhooks.Get(id, key.Limit); known == nil {
-		err = mayHold(key, st.Payloads, st.Reply || body.Reply != nil && *body.Reply)
+		if err := mayHold(key, st.Payloads, st.Reply || body.Reply != nil && *body.Reply); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		_, err = s.cfg.Webhooks.Update(context.Background(), id, key.Limit, func(spec *webhook.Spec) error {
-			if err := reset(spec, nulls); err != nil {
-				return err
-			}
-			return body.change(spec)
-		})
-		err = webhookProblem(err, id)
-	}
+	_, err = s.cfg.Webhooks.Update(context.Background(), id, key.Limit, func(spec *webhook.Spec) error {
+		if err := reset(spec, nulls); err != nil {
+			return err
+		}
+		return body.change(spec)
+	})
+	err = webhookProblem(err, id)
 	view.Record(audit.UpdateWebhook, id, err)
 	if err != nil {
 		return err
@@ -176,11 +167,7 @@ func (s *server) deleteWebhook(w http.ResponseWriter, r *http.Request) error {
 	id, view := pathParam(r, "id"), viewOf(w)
 	err := webhookProblem(s.cfg.Webhooks.Delete(context.Background(), id, view.Key().Limit), id)
 	view.Record(audit.DeleteWebhook, id, err)
-	if err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, err)
 }
 
 // rotateWebhook gives a webhook a new secret.

@@ -245,19 +245,12 @@ func messageFacts(f *why.Facts, now time.Time) MessageFacts {
 	}
 	v.Result, v.ResultBase64 = result(f.Result)
 	v.Progress, v.ProgressBase64 = result(f.Progress)
-	if !f.LateAckAt.IsZero() {
-		v.LateVerdict = "ok"
-		if f.LateReject {
-			v.LateVerdict = "reject"
-		}
-	}
+	v.LateVerdict = lateVerdict(f.LateAckAt, f.LateReject)
 	if f.Counts != nil {
-		counts := countsView(f.Counts)
-		v.Counts = &counts
+		v.Counts = new(countsView(f.Counts))
 	}
 	if f.FinalAt.IsZero() && !f.ExpiresAt.IsZero() {
-		left := int64(math.Ceil(max(0, f.ExpiresAt.Sub(now)).Seconds()))
-		v.ExpiresIn = &left
+		v.ExpiresIn = new(int64(math.Ceil(max(0, f.ExpiresAt.Sub(now)).Seconds())))
 	}
 	return v
 }
@@ -300,7 +293,7 @@ func uplinksFacts(u *gateway.UplinksRefused) *WhyUplinks {
 //	@x-scope		"clients:read"
 //	@Router			/v1/clients/{id}/why [get]
 func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
-	id, err := onlyClient(r, "id")
+	id, err := clientInPath(r)
 	if err != nil {
 		return err
 	}
@@ -338,7 +331,7 @@ func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"messages:read"
 //	@Router			/v1/messages/{id}/deliveries/{client} [get]
 func (s *server) getDelivery(w http.ResponseWriter, r *http.Request) error {
-	client, err := onlyClient(r, "client")
+	client, err := clientParam(r, "client")
 	if err != nil {
 		return err
 	}

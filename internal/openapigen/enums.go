@@ -42,7 +42,7 @@ func enums() []enum {
 			[][2]string{{"RefusedRegistration", "reason"}, {"WhyRefused", "reason"}}},
 		{"UplinkRefusalReason", "The share that is used up: uplinks_full is that of the disk for uplinks, events_full that of the event log in this hour.", gateway.UplinkRefusalReasons(),
 			[][2]string{{"WhyUplinks", "reason"}}},
-		{"FindingCode", "What needs attention. The page docs/guide/findings.md says what to do.", findingCodes(),
+		{"FindingCode", "What needs attention. The page docs/guide/findings.md says what to do.", texts(findings.Codes()),
 			[][2]string{{"Finding", "code"}}},
 		{"MessageWhyCode", "Why a message, or its delivery to one client, is as it is.", texts(why.MessageCodes()),
 			[][2]string{{"MessageWhy", "code"}, {"WhyCode", "code"}}},
@@ -63,13 +63,6 @@ func enums() []enum {
 		{"DamageReason", "The damage that a repair of the store has mended.", gateway.DamageReasons(),
 			[][2]string{{"StoreEventData", "reason"}}},
 	}
-}
-
-func findingCodes() (codes []string) {
-	for _, c := range findings.Codes() {
-		codes = append(codes, string(c))
-	}
-	return codes
 }
 
 // texts converts a list of codes.

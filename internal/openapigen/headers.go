@@ -14,7 +14,7 @@ var headers = map[string]struct {
 	text   string
 	schema *openapi3.Schema
 }{
-	"X-Request-Id":         {"the id of the request, as in the server's log and in instance of a problem; the caller's own id if it sent one", openapi3.NewStringSchema()},
+	"X-Request-Id":         {"the id that the server gave the request, as in its log and in instance of a problem; the log has the caller's own X-Request-Id beside it", openapi3.NewStringSchema()},
 	"Retry-After":          {"seconds to wait before trying again", openapi3.NewIntegerSchema()},
 	"RateLimit":            {"of a key with a rate: r requests are left, and the full quota in t seconds", openapi3.NewStringSchema()},
 	"RateLimit-Policy":     {"of a key with a rate: it may send q requests in w seconds", openapi3.NewStringSchema()},
@@ -103,6 +103,8 @@ var tags = openapi3.Tags{
 	{Name: "clients", Description: "Devices and programs with a connection"},
 	{Name: "messages", Description: "Push messages and read their state"},
 	{Name: "events", Description: "Events as they happen"},
+	{Name: "webhooks", Description: "Events that are posted to a backend"},
+	{Name: "consumers", Description: "Events that a backend pulls and acks"},
 	{Name: "uplinks", Description: "Payloads from devices"},
 	{Name: "keys", Description: "Keys of the API: scopes, limits, rotation"},
 	{Name: "simulator", Description: "Simulated devices, to try the gateway without real ones"},
@@ -125,4 +127,4 @@ func pathOrder(paths *openapi3.Paths) []string {
 }
 
 // methodOrder is the usual order of the methods of a path.
-var methodOrder = strings.Fields("get head post patch delete")
+var methodOrder = strings.Fields("get head post put patch delete")

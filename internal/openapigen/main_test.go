@@ -83,3 +83,18 @@ func TestBadInput(t *testing.T) {
 		t.Error("a description without a title is no error")
 	}
 }
+
+// TestEveryTagIsDescribed: a page of the API shows its parts in the order of the tags, and
+// those without one behind them, without a word.
+func TestEveryTagIsDescribed(t *testing.T) {
+	doc := readDescription(t)
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			for _, tag := range op.Tags {
+				if doc.Tags.Get(tag) == nil {
+					t.Errorf("%s %s has the tag %s, which is not described", method, path, tag)
+				}
+			}
+		}
+	}
+}

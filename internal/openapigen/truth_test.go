@@ -76,7 +76,7 @@ func TestOrderOfTheDescription(t *testing.T) {
 			t.Errorf("the tag %s has no description", tag.Name)
 		}
 	}
-	if got, want := strings.Join(names, " "), "clients messages events uplinks keys simulator system"; got != want {
+	if got, want := strings.Join(names, " "), "clients messages events webhooks consumers uplinks keys simulator system"; got != want {
 		t.Errorf("tags %s, want %s", got, want)
 	}
 	data, err := os.ReadFile("../../docs/openapi.json")

@@ -59,7 +59,7 @@ func (q *Delivery) away(f *Facts) (Code, string) {
 	if c == nil {
 		return ClientNeverConnected, fmt.Sprintf("%s has never connected", id)
 	}
-	since := q.offline(f)
+	since := offline(c, q.Now, f)
 	switch {
 	case c.BlockedUntil.After(q.Now):
 		f.BlockedUntil = c.BlockedUntil
@@ -80,8 +80,6 @@ func (q *Delivery) away(f *Facts) (Code, string) {
 }
 
 // offline notes how the client left, and says it.
-func (q *Delivery) offline(f *Facts) string { return offline(q.Client, q.Now, f) }
-
 func offline(c *gateway.Client, now time.Time, f *Facts) string {
 	f.OfflineSince, f.CloseReason, f.ClosedBy = c.LastSeenAt, c.LastClose, gateway.CloserOf(c.LastClose)
 	// The connection may have ended later: "since" would be wrong.
@@ -199,7 +197,7 @@ func (q *Delivery) inWindow(f *Facts) (Code, string) {
 	switch {
 	case st.Asked:
 		f.AskedAt = st.AskedAt
-		return AskedNotAnswered, fmt.Sprintf("%s was asked%s whether it had handled the message before it reconnected, and has not answered", id, whenKnown(clock(st.AskedAt)))
+		return AskedNotAnswered, fmt.Sprintf("%s was asked%s whether it had handled the message before it reconnected, and has not answered", id, whenKnown(st.AskedAt))
 	case st.RetryLater > 0:
 		f.NextAt = st.NextAt
 		text := q.retries(f, st.RetryLater)
@@ -219,9 +217,9 @@ func (q *Delivery) inWindow(f *Facts) (Code, string) {
 	case !st.Flushed:
 		return AboutToSend, fmt.Sprintf("%s is online and nothing holds it back: it is about to be sent", id)
 	case st.Retried > 0:
-		return RetryLater, fmt.Sprintf("%s; it was sent again%s and is not acked yet", q.retries(f, st.Retried), whenKnown(clock(d.SentAt)))
+		return RetryLater, fmt.Sprintf("%s; it was sent again%s and is not acked yet", q.retries(f, st.Retried), whenKnown(d.SentAt))
 	case d.Attempts > 1:
 		return ResentNotAcked, fmt.Sprintf("it was sent to %s %s, and never acked", id, timesAt(d.Attempts, d.SentAt))
 	}
-	return SentNotAcked, fmt.Sprintf("it was sent to %s%s and is not acked yet", id, whenKnown(clock(d.SentAt)))
+	return SentNotAcked, fmt.Sprintf("it was sent to %s%s and is not acked yet", id, whenKnown(d.SentAt))
 }

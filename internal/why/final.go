@@ -2,6 +2,7 @@ package why
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/longwire/longwire/gateway"
 )
@@ -9,25 +10,25 @@ import (
 // final judges a delivery that is final.
 func (q *Delivery) final(f *Facts) (Code, string) {
 	d := &q.Delivery
-	at := clock(d.FinalAt)
+	at := whenKnown(d.FinalAt)
 	if !d.LateAckAt.IsZero() {
 		verdict := "acked"
 		if f.LateReject {
 			verdict = "rejected"
 		}
-		return LateAck, fmt.Sprintf("%s %s it at %s, after it was %s%s", d.Client, verdict, clock(d.LateAckAt), d.State, whenKnown(at))
+		return LateAck, fmt.Sprintf("%s %s it at %s, after it was %s%s", d.Client, verdict, clock(d.LateAckAt), d.State, at)
 	}
 	switch d.State {
 	case gateway.Acked:
 		if d.Reason == gateway.ReasonVerdictNotKept {
 			return VerdictNotKept, fmt.Sprintf("%s has handled it and no longer knows its verdict", d.Client)
 		}
-		return Acked, fmt.Sprintf("%s acked it%s", d.Client, whenKnown(at))
+		return Acked, fmt.Sprintf("%s acked it%s", d.Client, at)
 	case gateway.Rejected:
 		if d.Reason == gateway.ReasonTooLargeForProtocol {
 			return TooLarge, tooLarge(d)
 		}
-		return Rejected, fmt.Sprintf("%s rejected it%s", d.Client, whenKnown(at))
+		return Rejected, fmt.Sprintf("%s rejected it%s", d.Client, at)
 	case gateway.Expired:
 		return q.expired(f)
 	case gateway.Canceled:
@@ -41,16 +42,16 @@ func tooLarge(d *gateway.Delivery) string {
 }
 
 // whenKnown is the time of a sentence, "" if it is not kept.
-func whenKnown(at string) string {
-	if at == "" {
+func whenKnown(at time.Time) string {
+	if at.IsZero() {
 		return ""
 	}
-	return " at " + at
+	return " at " + clock(at)
 }
 
 func (q *Delivery) expired(f *Facts) (Code, string) {
 	d, sent := &q.Delivery, &q.Sent
-	at := whenKnown(clock(d.FinalAt))
+	at := whenKnown(d.FinalAt)
 	f.Attempts, f.SentAt = sent.Attempts, sent.SentAt
 	switch {
 	case sent.Attempts > 0:
@@ -91,7 +92,7 @@ func (q *Delivery) canceled(f *Facts) (Code, string) {
 	case gateway.ReasonClientForgotten:
 		code, by = CanceledForgotten, fmt.Sprintf(" because an operator had %s forgotten", d.Client)
 	}
-	text := "it was canceled" + whenKnown(clock(d.FinalAt)) + by
+	text := "it was canceled" + whenKnown(d.FinalAt) + by
 	switch {
 	case sent.Attempts > 0:
 		text += fmt.Sprintf(", after it was sent %s", timesAt(sent.Attempts, sent.SentAt))

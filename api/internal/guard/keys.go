@@ -52,7 +52,12 @@ func Need(key *apikey.Key, scope apikey.Scope) error {
 	if key.Scopes.Allows(scope) {
 		return nil
 	}
-	p := problem.New(problem.InsufficientScope, "this takes an API key with the scope %s", scope)
+	return Lacks(scope, "this takes an API key with the scope")
+}
+
+// Lacks makes the problem of a key without a scope, whose name ends the detail.
+func Lacks(scope apikey.Scope, detail string) *problem.Problem {
+	p := problem.New(problem.InsufficientScope, "%s %s", detail, scope)
 	p.Scope = scope.String()
 	return p
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/longwire/longwire/api/internal/problem"
 )
@@ -34,6 +35,10 @@ func CheckOrigin(origin string) error {
 	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "", u.Scheme+"://"+u.Host != origin,
 		strings.ToLower(origin) != origin, strings.ContainsAny(origin, "*"):
 		return fmt.Errorf("%q is not an origin: want https://host or https://host:port, in lower case and without a path", origin)
+	case strings.HasSuffix(origin, ":"), u.Scheme == "https" && u.Port() == "443", u.Scheme == "http" && u.Port() == "80":
+		return fmt.Errorf("%q is no origin that a browser sends: leave out the default port", origin)
+	case strings.ContainsFunc(origin, func(r rune) bool { return r >= utf8.RuneSelf }):
+		return fmt.Errorf("%q is no origin that a browser sends: write the host in ASCII (xn--)", origin)
 	}
 	return nil
 }

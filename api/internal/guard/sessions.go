@@ -97,7 +97,7 @@ func (s *Sessions) Of(r *http.Request, secure bool, now time.Time) (Session, err
 		return Session{}, nil
 	}
 	cookies := r.CookiesNamed(s.cookieName(secure))
-	if len(cookies) == 0 || !s.keys.keyset.Required() || ShowsKey(r) || !OwnPage(r, secure) {
+	if _, shown, _ := presentedKey(r); shown > 0 || len(cookies) == 0 || !s.keys.keyset.Required() || !OwnPage(r, secure) {
 		return Session{}, nil
 	}
 	slowed := s.keys.failures.check(r.RemoteAddr, now)
@@ -124,8 +124,8 @@ func (s *Sessions) Of(r *http.Request, secure bool, now time.Time) (Session, err
 // read takes a cookie's value apart. The session has no key if there is none with the id;
 // genuine is false if the cookie was not made for that key.
 func (s *Sessions) read(value string) (session Session, genuine bool) {
-	rest, mac, _ := cutLast(value, ".")
-	id, end, _ := cutLast(rest, ".")
+	rest, mac := cutLast(value)
+	id, end := cutLast(rest)
 	unix, err := strconv.ParseInt(end, 10, 64)
 	if err != nil {
 		return Session{}, false
@@ -134,18 +134,10 @@ func (s *Sessions) read(value string) (session Session, genuine bool) {
 	return session, session.Key != nil && hmac.Equal([]byte(mac), []byte(s.mac(session.Key, end)))
 }
 
-func cutLast(s, sep string) (before, after string, found bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
-}
-
-// ShowsKey reports whether the request has an API key in a header, valid or not.
-func ShowsKey(r *http.Request) bool {
-	_, shown, _ := presentedKey(r)
-	return shown > 0
+// cutLast cuts a value at its last dot. The ids of keys, which a file may name, can have some.
+func cutLast(s string) (before, after string) {
+	i := strings.LastIndexByte(s, '.')
+	return s[:max(i, 0)], s[i+1:]
 }
 
 // OwnPage reports whether a request comes from a page of this server, or from no page. A

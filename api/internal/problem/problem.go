@@ -1,6 +1,7 @@
 package problem
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -69,14 +70,7 @@ func InvalidBody(pointer, format string, args ...any) *Problem {
 // InvalidFields makes a problem of one or more places in the request.
 func InvalidFields(errs ...FieldError) *Problem {
 	e := errs[0]
-	where := e.Pointer
-	if where == "" {
-		where = e.Parameter
-	}
-	if where == "" {
-		where = "the body"
-	}
-	p := New(ValidationFailed, "%s %s", where, e.Detail)
+	p := New(ValidationFailed, "%s %s", cmp.Or(e.Pointer, e.Parameter, "the body"), e.Detail)
 	p.Errors = errs
 	return p
 }

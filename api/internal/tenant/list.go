@@ -220,7 +220,12 @@ func (v *View) Uplink(seq uint64) (u gateway.Uplink, ok bool, err error) {
 // Whole returns the uplink of an event with the payload that the event omits. ok is
 // false if the store no longer has it.
 func (v *View) Whole(u *gateway.Uplink) (whole gateway.Uplink, ok bool, err error) {
-	page, err := v.shared.gateway.Uplinks(u.Client, u.Seq-1, 1)
+	return Whole(v.shared.gateway, u)
+}
+
+// Whole is View.Whole for the gateway itself.
+func Whole(g *gateway.Gateway, u *gateway.Uplink) (whole gateway.Uplink, ok bool, err error) {
+	page, err := g.Uplinks(u.Client, u.Seq-1, 1)
 	if err != nil || len(page.Items) == 0 || page.Items[0].Seq != u.Seq {
 		return *u, false, err
 	}

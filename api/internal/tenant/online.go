@@ -8,18 +8,14 @@ import (
 // StartOnline is PushOnline for a caller that does not block: w gets the result. See
 // gateway.Gateway.StartOnline.
 func (v *View) StartOnline(c *gateway.OnlineCall, r gateway.OnlineRequest, w gateway.OnlineWaiter, b *gateway.OnlineBatch) (err error) {
-	recorded := v.shared.log.Wants(audit.Push)
-	if v.limited() {
-		r.Owner = v.key.Limit.Owner()
-		err = v.reach(r.Client)
-	}
-	if err == nil {
-		if recorded {
+	r.Owner = v.key.Limit.Owner()
+	if err = v.reach(r.Client); err == nil {
+		if v.shared.log.Wants(audit.Push) {
 			w = &recordedCall{v, r.Client, w}
 		}
 		err = v.hide(v.shared.gateway.StartOnline(c, r, w, b), r.Client, "")
 	}
-	if err != nil && recorded {
+	if err != nil {
 		v.pushed(string(r.Client), "", false, "", err)
 	}
 	return err

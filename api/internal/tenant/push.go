@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -80,17 +81,12 @@ func (v *View) PushAndAwait(ctx context.Context, r *gateway.PushRequest, wait ti
 
 // PushOnline delivers at once or not at all. The wait ends with ctx.
 func (v *View) PushOnline(ctx context.Context, r gateway.OnlineRequest) (out gateway.OnlineResult, err error) {
-	if v.limited() {
-		r.Owner = v.key.Limit.Owner()
-		err = v.reach(r.Client)
-	}
-	if err == nil {
+	r.Owner = v.key.Limit.Owner()
+	if err = v.reach(r.Client); err == nil {
 		out, err = v.shared.gateway.PushOnline(ctx, r)
 		err = v.hide(err, r.Client, "")
 	}
-	if v.shared.log.Wants(audit.Push) {
-		v.pushed(string(r.Client), out.Message, out.Replayed, r.IdempotencyKey, err)
-	}
+	v.pushed(string(r.Client), out.Message, out.Replayed, r.IdempotencyKey, err)
 	return out, err
 }
 
@@ -117,7 +113,7 @@ func (v *View) narrow(r *gateway.PushRequest) (unknown []gateway.ClientID, err e
 	case r.To.All:
 		r.To = gateway.Audience{Group: l.Group}
 	case r.To.Group != l.Group:
-		r.Only = func(id gateway.ClientID) bool { in, err := v.inside(id); return err == nil && in }
+		r.Only = func(id gateway.ClientID) bool { in, err := v.Inside(id); return err == nil && in }
 	}
 	return nil, nil
 }
@@ -125,7 +121,7 @@ func (v *View) narrow(r *gateway.PushRequest) (unknown []gateway.ClientID, err e
 // split separates named clients into those within the limit and the others.
 func (v *View) split(ids []gateway.ClientID) (within, beyond []gateway.ClientID, err error) {
 	for _, id := range ids {
-		in, err := v.inside(id)
+		in, err := v.Inside(id)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -167,9 +163,7 @@ func (v *View) pushed(target string, id gateway.MessageID, replayed bool, key st
 		return
 	}
 	e := v.entry(audit.Push, target, err)
-	if id != "" {
-		e.Message = string(id)
-	}
+	e.Message = cmp.Or(string(id), e.Message)
 	if replayed {
 		e.Result = "replayed"
 	}

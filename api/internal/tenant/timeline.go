@@ -131,7 +131,7 @@ func (v *View) EndTrace(b *timeline.Book, id gateway.ClientID) error {
 func (v *View) Traces(b *timeline.Book) ([]timeline.Trace, error) {
 	var list []timeline.Trace
 	for _, t := range b.Traces() {
-		in, err := v.inside(t.Client)
+		in, err := v.Inside(t.Client)
 		if err != nil {
 			return nil, err
 		}

@@ -131,10 +131,6 @@ func (v *View) Process() (started time.Time, draining bool) {
 	return s.StartedAt, s.Draining
 }
 
-// Inside reports whether the caller may see facts about a client. For a limit to a group it
-// reads the client's groups.
-func (v *View) Inside(id gateway.ClientID) (bool, error) { return v.inside(id) }
-
 func (v *View) limited() bool { return !v.key.Limit.None() }
 
 // MaySee reports whether the caller may see an id that is no known client. A key that is
@@ -144,9 +140,9 @@ func (v *View) MaySee(id gateway.ClientID) bool {
 	return l.None() || l.Prefix != "" && strings.HasPrefix(string(id), l.Prefix)
 }
 
-// inside reports whether a client is within the limit. For a limit to a group it reads
+// Inside reports whether a client is within the limit. For a limit to a group it reads
 // the client's groups, so an unknown client is outside.
-func (v *View) inside(id gateway.ClientID) (bool, error) {
+func (v *View) Inside(id gateway.ClientID) (bool, error) {
 	_, in, err := v.since(id)
 	return in, err
 }

@@ -47,14 +47,14 @@ func (v *View) stand(s *Standing) error {
 		if d.State != gateway.Expired {
 			return nil
 		}
-		if in, err := v.inside(d.Client); err == nil && in {
+		if in, err := v.Inside(d.Client); err == nil && in {
 			if c, err := g.Client(d.Client); err == nil {
 				s.Client = &c
 			}
 		}
 		return nil
 	}
-	if in, err := v.inside(d.Client); err != nil || !in {
+	if in, err := v.Inside(d.Client); err != nil || !in {
 		if err == nil {
 			err = unknownMessage(d.Message)
 		}
