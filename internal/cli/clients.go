@@ -320,6 +320,9 @@ goes on behind the last one when the gateway was away.`,
 		if q.NewestFirst && (q.Follow || q.After > 0) {
 			return usagef("--order desc is not for --follow and --after")
 		}
+		if q.Before > 0 && !q.NewestFirst {
+			return usagef("--before goes with --order desc")
+		}
 		t := e.table("SEQ", "CLIENT", "RECEIVED", "PAYLOAD")
 		t.live = q.Follow
 		q.Reconnecting = e.reconnecting

@@ -143,37 +143,25 @@ func (h host) privacy() (all []finding) {
 // showFindings prints the findings and the number of devices. It returns errSilent
 // if a finding is bad.
 func (e *environ) showFindings(all []finding) error {
-	t := e.table("CHECK", "STATUS", "VALUE", "WHAT TO DO")
-	bad := false
-	for _, f := range all {
-		bad = bad || f.Status == "bad"
-		if e.json() {
-			if err := e.printJSON(f); err != nil {
-				return err
-			}
-			continue
-		}
-		t.row(f.Check, f.Status, f.Value, f.Advice)
+	err := showList(e, e.table("CHECK", "STATUS", "VALUE", "WHAT TO DO"), all, nil, func(f finding) []string {
+		return []string{f.Check, f.Status, f.Value, f.Advice}
+	})
+	if err == nil {
+		err = e.showCapacity(all)
 	}
-	if err := e.showCapacity(all, t); err != nil {
-		return err
+	if err == nil && slices.ContainsFunc(all, func(f finding) bool { return f.Status == "bad" }) {
+		err = errSilent
 	}
-	if bad {
-		return errSilent
-	}
-	return nil
+	return err
 }
 
-func (e *environ) showCapacity(all []finding, t *table) error {
+func (e *environ) showCapacity(all []finding) error {
 	devices, limit := capacity(all)
 	if e.json() {
 		return e.printJSON(struct {
 			Devices   uint64 `json:"devices"` // 0 = unknown
 			LimitedBy string `json:"limited_by,omitempty"`
 		}{devices, limit})
-	}
-	if err := t.flush(); err != nil {
-		return err
 	}
 	if devices == 0 {
 		_, err := fmt.Fprintln(e.out, "\nThe number of devices that this host holds cannot be estimated on this system.")

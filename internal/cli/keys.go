@@ -247,7 +247,7 @@ func (e *environ) keysRevoke() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		for _, id := range slices.Compact(ids) {
+		for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
 			err := ks.ask(cmd.Context(), "DELETE", "/keys/"+url.PathEscape(id), nil, nil,
 				func(r *apikey.Keyset) error { return r.Revoke(id) })
 			if err != nil {
