@@ -105,12 +105,9 @@ Until then both are valid. "longwire keys list" shows when each was last used.`,
 		if err := limitsSomething(cmd, "prefix", "group"); err != nil {
 			return err
 		}
-		if lifetime != "" {
-			d, err := config.ParseDuration(lifetime)
-			if err != nil || d <= 0 {
-				return usagef("--expires %q: want a time such as 12h or 90d", lifetime)
-			}
-			q.ExpiresAt = now.Add(d.Std())
+		var err error
+		if q.ExpiresAt, err = expiry(lifetime, now); err != nil {
+			return err
 		}
 		if err := checkKey(q, now); err != nil {
 			return err
@@ -142,6 +139,18 @@ func limitsSomething(cmd *cobra.Command, flags ...string) error {
 		}
 	}
 	return nil
+}
+
+// expiry is the time at which what lives so long from now on ends, zero for "".
+func expiry(lifetime string, now time.Time) (time.Time, error) {
+	if lifetime == "" {
+		return time.Time{}, nil
+	}
+	d, err := config.ParseDuration(lifetime)
+	if err != nil || d <= 0 {
+		return time.Time{}, usagef("--expires %q: want a time such as 12h or 90d", lifetime)
+	}
+	return now.Add(d.Std()), nil
 }
 
 // checkKey finds errors in a request before it is sent.
