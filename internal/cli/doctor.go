@@ -86,7 +86,7 @@ warning, with 4 on a critical finding, and with 1 if the gateway cannot be asked
 			return err
 		}
 		files := append(cfg.PrivateFiles(), deviceauth.Secrets(cfg.Auth.DeviceJWTKeys)...)
-		h := host{proc: "/proc", dataDir: cfg.Data.Dir, private: files, syncs: syncs}
+		h := host{proc: "/proc", dataDir: cfg.Data.Dir, minFree: uint64(cfg.Data.MinFree), private: files, syncs: syncs}
 		return e.showFindings(h.examine())
 	}
 	countVar(cmd.Flags(), &syncs, "syncs", 100, "number of timed writes to the disk")
@@ -100,6 +100,7 @@ warning, with 4 on a critical finding, and with 1 if the gateway cannot be asked
 type host struct {
 	proc    string // where procfs is mounted
 	dataDir string
+	minFree uint64 // bytes of free space below which the gateway accepts no message
 	private []private.Place
 	syncs   int
 }
@@ -262,12 +263,9 @@ func timeSyncs(dir string, n int) (took []time.Duration, err error) {
 	return took, nil
 }
 
-// Below minFree bytes of free space the gateway accepts no message; below fineFree
-// bytes the doctor warns.
-const (
-	minFree  = 64 << 20
-	fineFree = 1 << 30
-)
+// fineFree is the free space in bytes below which the doctor warns. Below twice minFree
+// the gateway takes no new clients.
+const fineFree = 1 << 30
 
 func (h host) freeSpace(dir string) finding {
 	f := finding{Check: "free space", Status: "ok"}
@@ -278,9 +276,9 @@ func (h host) freeSpace(dir string) finding {
 	}
 	f.Value = bytesize(free) + " in " + dir
 	switch {
-	case free < minFree:
-		f.Status, f.Advice = "bad", "the gateway accepts no messages below "+bytesize(minFree)
-	case free < fineFree:
+	case free < h.minFree:
+		f.Status, f.Advice = "bad", "the gateway accepts no messages below "+bytesize(h.minFree)
+	case free < max(fineFree, 2*h.minFree):
 		f.Status, f.Advice = "warn", "room for few messages"
 	}
 	return f
