@@ -130,15 +130,24 @@ Until then both are valid. "longwire keys list" shows when each was last used.`,
 	return cmd
 }
 
-// limitsSomething refuses the named flags if they are given and empty, as an unset
-// variable of a script makes them: without a limit the command does more.
+// limitsSomething refuses the named flags if they are given and empty: without a limit the
+// command does more.
 func limitsSomething(cmd *cobra.Command, flags ...string) error {
-	for _, name := range flags {
-		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
-			return usagef("--%s is empty, which limits nothing; leave it out if that is meant", name)
-		}
+	if name := emptyFlag(cmd, flags...); name != "" {
+		return usagef("--%s is empty, which limits nothing; leave it out if that is meant", name)
 	}
 	return nil
+}
+
+// emptyFlag returns the first of the named flags that is given and empty, as an unset
+// variable of a script makes it; "" for none.
+func emptyFlag(cmd *cobra.Command, flags ...string) string {
+	for _, name := range flags {
+		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+			return name
+		}
+	}
+	return ""
 }
 
 // expiry is the time at which what lives so long from now on ends, zero for "".
