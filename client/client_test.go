@@ -440,6 +440,23 @@ func TestReady(t *testing.T) {
 }
 
 // The answer of a gateway that is not ready is no problem document, and has the reason.
+// A server that answers 101 is no gateway, and so not a ready one.
+func TestReadyOfAnotherProtocol(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Upgrade", "other")
+		w.Header().Set("Connection", "Upgrade")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+	}))
+	defer s.Close()
+	c, err := New(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ready(t.Context()); err == nil {
+		t.Error("it is ready")
+	}
+}
+
 func TestAGatewayThatIsNotReadySaysWhy(t *testing.T) {
 	for want, body := range map[string]string{
 		"store-unavailable Not ready: store: no space": `{"status":"unavailable","checks":[{"name":"store","status":"unavailable","detail":"no space"},{"name":"accepting","status":"ok"}]}`,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -68,21 +67,22 @@ type EventQuery struct {
 	Reconnecting func(err error, pause time.Duration)
 }
 
-// silence is how long a stream may be quiet before the client gives it up. The
-// gateway sends a comment every 15 s.
-const silence = 45 * time.Second
-
 // Events yields events as they happen until ctx ends or the caller stops. It
 // reopens a lost stream behind the last event, with growing pauses; no event is
 // skipped without an EventGap. It yields an error only if another attempt cannot
 // help (a *Problem, or ctx's own), as its last value.
 func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
-		s := &eventStream{client: c, query: q, after: q.After, yield: yield}
-		if err := c.goOn(ctx, q.Reconnecting, &s.retry, s.once); err != nil {
-			yield(Event{}, err)
+	v := url.Values{}
+	setIf(v, "types", strings.Join(q.Types, ","))
+	setIf(v, "client", q.Client)
+	return follow(ctx, subscription{client: c, path: "/v1/events", query: v, after: q.After}, q.Reconnecting, func(f frame, at string) (ev Event, err error) {
+		if f.name == "overflow" {
+			return ev, io.EOF // the reader was too slow: reopen behind the last event read
 		}
-	}
+		ev.Position = at
+		err = json.Unmarshal(f.data, &ev)
+		return ev, err
+	})
 }
 
 // goOn calls once again and again, after growing pauses that begin with retry, the gateway's,
@@ -115,69 +115,6 @@ func (c *Client) goOn(ctx context.Context, reconnecting func(error, time.Duratio
 
 // errStopped means that the caller has ended the range.
 var errStopped = errors.New("stopped by the caller")
-
-// eventStream is a subscription over one connection after another.
-type eventStream struct {
-	client *Client
-	query  EventQuery
-	after  string
-	retry  time.Duration // as the gateway asked
-	yield  func(Event, error) bool
-}
-
-// once opens the stream and reads it to its end. progress is true if at least one
-// line came, so the gateway is there.
-func (s *eventStream) once(ctx context.Context) (progress bool, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	// Canceling the request wakes a read from a dead connection.
-	watchdog := time.AfterFunc(silence, func() { cancel(errors.New("event stream: silent for too long")) })
-	defer watchdog.Stop()
-
-	res, err := s.open(ctx)
-	if err != nil {
-		return false, causeOf(ctx, err)
-	}
-	defer res.Body.Close()
-	r := newEventReader(res.Body, func() { progress = true; watchdog.Reset(silence) })
-	for {
-		f, err := r.next()
-		s.retry = r.retry
-		if r.position != "" {
-			s.after = r.position
-		}
-		if err != nil {
-			return progress, causeOf(ctx, err)
-		}
-		watchdog.Stop() // the caller may take its time with an event
-		if err := s.deliver(f); err != nil {
-			return progress, err
-		}
-		watchdog.Reset(silence)
-	}
-}
-
-func (s *eventStream) open(ctx context.Context) (*http.Response, error) {
-	v := url.Values{}
-	setIf(v, "types", strings.Join(s.query.Types, ","))
-	setIf(v, "client", s.query.Client)
-	return s.client.openStream(ctx, "/v1/events", v, s.after)
-}
-
-// deliver hands one event to the caller and remembers the position behind it.
-func (s *eventStream) deliver(f frame) error {
-	if f.name == "overflow" {
-		return io.EOF // the reader was too slow: reopen behind the last event read
-	}
-	ev := Event{Position: s.after}
-	if err := json.Unmarshal(f.data, &ev); err != nil {
-		return &notGatewayError{fmt.Errorf("event %q: %w", f.id, err)}
-	}
-	if !s.yield(ev, nil) {
-		return errStopped
-	}
-	return nil
-}
 
 // pause is the pause before the next attempt: the gateway's, then growing.
 func (c *Client) pause(failures int, retry time.Duration, err error) time.Duration {

@@ -1,11 +1,6 @@
 package client
 
-import (
-	"context"
-	"encoding/json"
-	"errors"
-	"net/http"
-)
+import "context"
 
 // Version is the gateway's version.
 type Version struct {
@@ -26,12 +21,7 @@ func (c *Client) Version(ctx context.Context) (*Version, error) {
 // it is not draining. It asks once. A *Problem gives the reason why it is not
 // ready; any other error means that no answer came.
 func (c *Client) Ready(ctx context.Context) error {
-	var body json.RawMessage
 	once := *c
 	once.retry.Attempts = 1
-	_, err := once.call(ctx, request{method: http.MethodGet, path: "/readyz"}, &body)
-	if _, ok := errors.AsType[*notGatewayError](err); ok {
-		return nil // any 2xx counts
-	}
-	return err
+	return once.do(ctx, get("/readyz", nil)) // any 2xx counts
 }

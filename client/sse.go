@@ -7,12 +7,85 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 )
+
+// silence is how long a stream may be quiet before the client gives it up. The
+// gateway sends a comment every 15 s.
+const silence = 45 * time.Second
+
+// subscription is a stream over one connection after another.
+type subscription struct {
+	client *Client
+	path   string
+	query  url.Values
+	after  string        // the position behind which it is opened
+	retry  time.Duration // as the gateway asked
+}
+
+// follow yields the events of a subscription until ctx ends, the caller stops, or another attempt cannot
+// help. It gets each from read, which also gets the position behind it; io.EOF from read
+// makes it open the stream again.
+func follow[T any](ctx context.Context, from subscription, reconnecting func(error, time.Duration), read func(f frame, at string) (T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		s := from // a second range starts from the beginning
+		err := s.client.goOn(ctx, reconnecting, &s.retry, func(ctx context.Context) (bool, error) {
+			return s.once(ctx, func(f frame) error {
+				item, err := read(f, s.after)
+				switch {
+				case errors.Is(err, io.EOF):
+					return err
+				case err != nil:
+					return &notGatewayError{fmt.Errorf("event %q: %w", f.id, err)}
+				case !yield(item, nil):
+					return errStopped
+				}
+				return nil
+			})
+		})
+		if err != nil {
+			var zero T
+			yield(zero, err)
+		}
+	}
+}
+
+// once opens the stream, and passes its events to deliver until the stream or deliver ends.
+// progress is true if at least one line came, so the gateway is there.
+func (s *subscription) once(ctx context.Context, deliver func(frame) error) (progress bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Canceling the request wakes a read from a dead connection.
+	watchdog := time.AfterFunc(silence, func() { cancel(errors.New("event stream: silent for too long")) })
+	defer watchdog.Stop()
+
+	res, err := s.client.openStream(ctx, s.path, s.query, s.after)
+	if err != nil {
+		return false, causeOf(ctx, err)
+	}
+	defer res.Body.Close()
+	r := newEventReader(res.Body, func() { progress = true; watchdog.Reset(silence) })
+	for {
+		f, err := r.next()
+		s.retry = r.retry
+		if r.position != "" {
+			s.after = r.position
+		}
+		if err != nil {
+			return progress, causeOf(ctx, err)
+		}
+		watchdog.Stop() // the caller may take its time with an event
+		if err := deliver(f); err != nil {
+			return progress, err
+		}
+		watchdog.Reset(silence)
+	}
+}
 
 // frame is one event of a stream in its wire form.
 type frame struct {

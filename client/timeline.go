@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -110,57 +109,12 @@ func (c *Client) Timeline(ctx context.Context, id string, q TimelineQuery) (*Tim
 // they were read. It yields an error only if another attempt cannot help (a *Problem, or
 // ctx's own), as its last value.
 func (c *Client) FollowTimeline(ctx context.Context, id string, q TimelineQuery) iter.Seq2[TimelineEntry, error] {
-	return func(yield func(TimelineEntry, error) bool) {
-		s := &timelineStream{client: c, id: id, query: q, yield: yield}
-		if err := c.goOn(ctx, q.Reconnecting, &s.retry, s.once); err != nil {
-			yield(TimelineEntry{}, err)
-		}
-	}
-}
-
-// timelineStream is a followed timeline over one connection after another.
-type timelineStream struct {
-	client *Client
-	id     string
-	query  TimelineQuery
-	after  string        // the last entry
-	retry  time.Duration // as the gateway asked
-	yield  func(TimelineEntry, error) bool
-}
-
-// once opens the stream and reads it to its end. progress is true if at least one line came.
-func (s *timelineStream) once(ctx context.Context) (progress bool, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watchdog := time.AfterFunc(silence, func() { cancel(fmt.Errorf("timeline: silent for %v", silence)) })
-	defer watchdog.Stop()
-	v := s.query.values()
+	v := q.values()
 	v.Set("follow", "true")
-	res, err := s.client.openStream(ctx, clientPath(s.id)+"/timeline", v, s.after)
-	if err != nil {
-		return false, causeOf(ctx, err)
-	}
-	defer res.Body.Close()
-	r := newEventReader(res.Body, func() { progress = true; watchdog.Reset(silence) })
-	for {
-		f, err := r.next()
-		s.retry = r.retry
-		if err != nil {
-			return progress, causeOf(ctx, err)
-		}
-		var e TimelineEntry
-		if err := json.Unmarshal(f.data, &e); err != nil {
-			return progress, &notGatewayError{fmt.Errorf("entry %q: %w", f.id, err)}
-		}
-		if f.id != "" {
-			s.after = f.id
-		}
-		watchdog.Stop() // the caller may take its time
-		if !s.yield(e, nil) {
-			return progress, errStopped
-		}
-		watchdog.Reset(silence)
-	}
+	return follow(ctx, subscription{client: c, path: clientPath(id) + "/timeline", query: v}, q.Reconnecting, func(f frame, _ string) (e TimelineEntry, err error) {
+		err = json.Unmarshal(f.data, &e)
+		return e, err
+	})
 }
 
 // Trace records every frame of one client with its bytes, for the timeline.

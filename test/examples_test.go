@@ -140,6 +140,7 @@ func TestExamplesAgainstTheGateway(t *testing.T) {
 			}
 		}
 		d.signal(t, os.Kill)
+		<-d.ended
 		waitFor(t, "it is offline", func() bool { return !s.online("dev") })
 		s.push("dev", "", "while you were out")
 		again := e.start(t, command, s.tcpAddr, "dev", dir)
@@ -195,6 +196,7 @@ func TestExamplesGiveTheSameVerdictAgain(t *testing.T) {
 		m := s.push("dev", "", "power")
 		waitFor(t, "the device has answered", wire.lostSome)
 		d.signal(t, os.Kill)
+		<-d.ended
 		wire.cut()
 		wire.setDeaf(false)
 		again := e.start(t, command, wire.addr, "dev", dir)

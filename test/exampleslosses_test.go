@@ -86,6 +86,7 @@ func TestExamplesDoNotTakeDamageForAFirstStart(t *testing.T) {
 			if s.online("dev") {
 				t.Errorf("%s: it begins anew:\n%s", what, d.output())
 				d.signal(t, os.Kill)
+				<-d.ended
 				waitFor(t, "it is offline", func() bool { return !s.online("dev") })
 			} else if code := d.exit(t, 30*time.Second); code == 0 {
 				t.Errorf("%s: it ends with 0", what)

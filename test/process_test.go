@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -28,6 +29,7 @@ var builds struct {
 }
 
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "8") // for all CPUs: these tests wait; the command line overrides it
 	dir, err := os.MkdirTemp("", "longwire-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -202,10 +204,14 @@ func (s *server) awaitReady() {
 	})
 }
 
-// seedAddr is the one address that the seed programs know. It waits until
-// nobody else listens there.
+var seedPort sync.Mutex
+
+// seedAddr is the one address that the seed programs know, for this test alone until it
+// ends. It waits until no other program listens there.
 func seedAddr(t testing.TB) string {
 	t.Helper()
+	seedPort.Lock()
+	t.Cleanup(seedPort.Unlock)
 	const addr = "127.0.0.1:6666"
 	waitFor(t, "port 6666 is free for the seed programs", func() bool {
 		ln, err := net.Listen("tcp", addr)

@@ -11,8 +11,7 @@ import (
 )
 
 // The two programs that the project started from, unmodified. They know one
-// address only, so these tests share one gateway and run one after the other, and one
-// test alone of those that use the address is parallel.
+// address only, so these tests share one gateway and run one after the other.
 
 func TestSeedClientAgainstTheGateway(t *testing.T) {
 	t.Parallel() // waits for the end of a silence
@@ -120,6 +119,7 @@ func seedIsStopped(t *testing.T, s *server, client string) {
 }
 
 func TestSimulatedDeviceAgainstTheSeedServer(t *testing.T) {
+	t.Parallel() // waits for the end of a silence
 	addr := seedAddr(t)
 	server := run(t, seedProgram(t, "server"))
 	waitFor(t, "the seed server listens", func() bool {

@@ -12,7 +12,8 @@ import (
 // is acked when both are back.
 func TestPushToAnOfflineSeedClientSurvivesAKill(t *testing.T) {
 	data := t.TempDir()
-	s := serve(t, seedAddr(t), data)
+	addr := seedAddr(t)
+	s := serve(t, addr, data)
 	seed := seedProgram(t, "client")
 	first := startSeed(t, s, seed)
 	first.signal(t, syscall.SIGKILL)
@@ -25,7 +26,7 @@ func TestPushToAnOfflineSeedClientSurvivesAKill(t *testing.T) {
 	s.signal(t, syscall.SIGKILL)
 	<-s.ended
 
-	next := serve(t, seedAddr(t), data)
+	next := serve(t, addr, data)
 	if m := next.get("/v1/messages/" + a.ID); m.Status != "queued" || m.Attempts != 0 {
 		t.Errorf("after the kill the message is %s with %d attempts, want queued with none", m.Status, m.Attempts)
 	}

@@ -235,6 +235,7 @@ func TestSlowestRetry(t *testing.T) {
 // least once, those of a client in order, repeats with the same id; presence alternates
 // and epochs rise. LONGWIRE_CHAOS says for how long, LONGWIRE_TORTURE is half an hour.
 func TestWebhooksInChaos(t *testing.T) {
+	t.Parallel() // waits most of the time
 	lasts := 12 * time.Second
 	if os.Getenv("LONGWIRE_TORTURE") != "" {
 		lasts = 30 * time.Minute

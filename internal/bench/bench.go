@@ -34,6 +34,7 @@ type Options struct {
 	start      starter                                           // of the processes under test
 	work       func(context.Context) (io.ReadWriteCloser, error) // starts a worker
 	outside    string                                            // the outside loader's binary
+	beat       time.Duration                                     // the shortest heartbeat interval that a device may ask for
 }
 
 // setting is a whole number among the options.

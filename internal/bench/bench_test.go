@@ -132,7 +132,7 @@ func tiny(t *testing.T) Options {
 		t.Fatal(err)
 	}
 	return Options{Out: &bytes.Buffer{}, Progress: io.Discard, JSON: true, Rounds: 1, Duration: minDuration, Clients: 20, Most: 30, Listed: 250, Queued: 300, Dir: t.TempDir(),
-		perProcess: 35, start: startHere, work: workHere, outside: wrk}
+		perProcess: 35, start: startHere, work: workHere, outside: wrk, beat: 200 * time.Millisecond}
 }
 
 // aRun is a scenario under way.
@@ -231,6 +231,7 @@ func (i interrupter) Write(p []byte) (int, error) {
 func TestInterruptedRunCleansUp(t *testing.T) {
 	for _, at := range []string{"push", "list", "accept", "restart"} {
 		t.Run(at, func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			o := tiny(t)

@@ -11,7 +11,7 @@ import (
 
 // Command is longwire-bench. It writes the page or the JSON to out.
 func Command(out io.Writer) *cobra.Command {
-	o := Options{Out: out, perProcess: connectionsByFileLimit(), start: startProcess, work: startWorker, outside: "wrk"}
+	o := Options{Out: out, perProcess: connectionsByFileLimit(), start: startProcess, work: startWorker, outside: "wrk", beat: time.Second}
 	quick := false
 	cmd := &cobra.Command{
 		Use:   "longwire-bench",

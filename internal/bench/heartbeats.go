@@ -6,11 +6,6 @@ import (
 	"time"
 )
 
-// fastest is the shortest interval that a device may ask for. With it, fewer
-// clients cause as many heartbeats a second as all of them at a longer interval;
-// that replaces minutes of waiting.
-const fastest = time.Second
-
 // beatCallers are the connections over which the bare server gets its heartbeats.
 const beatCallers = 256
 
@@ -19,7 +14,8 @@ const beatCallers = 256
 func beatCost(w, quiet *sample) Figure { return 1e4 * (w.percent() - quiet.percent()) / w.perSecond() }
 
 // measureHeartbeats measures a gateway whose clients only answer heartbeats, at the
-// highest rate and at intervals as in practice.
+// highest rate and at intervals as in practice. For a longer interval fewer clients have
+// as many heartbeats a second; that replaces minutes of waiting.
 func measureHeartbeats(r *run, out *Scenario) {
 	srv, floor := r.server(spec{role: gatewayServer, room: r.Most, patient: true}), r.server(bare)
 	beat := r.newDevices(floor, beatCallers, (*device).beat)
@@ -30,7 +26,7 @@ func measureHeartbeats(r *run, out *Scenario) {
 	t.add("never", 0, quiet.percent(), unknown, unknown, unknown)
 	cost := unknown // of a heartbeat at the highest rate: the fewer are due together, the more each pays for the wake-up
 	for _, interval := range []Figure{Figure(max(1, r.Most/r.Clients)), 10, 30, 60} {
-		w := r.watch(srv, max(1, int(math.Round(float64(r.Most)/float64(interval)))), fastest)
+		w := r.watch(srv, max(1, int(math.Round(float64(r.Most)/float64(interval)))), r.beat)
 		bare := must(beat.offer(r.ctx, max(1, w.perSecond()), r.Duration))
 		if cost.none() {
 			cost = beatCost(&w, &quiet)
@@ -44,14 +40,14 @@ func measureHeartbeats(r *run, out *Scenario) {
 		X: Axis{Label: "heartbeat interval, seconds"}, Y: Axis{Label: "share of a core, %"}, Series: []Series{line, without}})
 }
 
-// watch makes n clients join, lets the fastest interval pass, and counts heartbeats
-// for at least one interval.
+// watch makes n clients join, lets the shortest interval pass, and counts heartbeats
+// for at least one.
 func (r *run) watch(srv *target, n int, interval time.Duration) (w sample) {
 	r.part(fmt.Sprintf("%d idle clients", n), func(r *run) {
 		d := r.connect(srv, Join{Count: n, Heartbeat: interval})
-		r.pause(fastest)
+		r.pause(r.beat)
 		before := must(d.count())
-		w = must(srv.timed(0, func() error { return pause(r.ctx, max(r.lasting(), fastest)) }))
+		w = must(srv.timed(0, func() error { return pause(r.ctx, max(r.lasting(), r.beat)) }))
 		w.done = int(must(d.count()).Beats - before.Beats)
 	})
 	check(srv.waitForOnline(r.ctx, 0))

@@ -21,13 +21,13 @@ func (o *Options) machine(ctx context.Context) Machine {
 		CPU: procLine("/proc/cpuinfo", "model name\t:"), CPUs: runtime.GOMAXPROCS(0), Memory: kibibytes("MemTotal:"),
 		OS: strings.TrimSpace(runtime.GOOS + " " + procLine("/proc/sys/kernel/osrelease", "")), Arch: runtime.GOARCH,
 		Go: runtime.Version(), Version: version.Get().Version, Load: load, Clients: o.Clients, Rounds: o.Rounds, Seed: o.Seed,
-		FsyncMS: fsyncTime(ctx, o.Dir),
+		FsyncMS: fsyncTime(ctx, o.Dir, min(o.Duration, time.Second)),
 	}
 }
 
-// fsyncTime is the median time of an append of 4 KiB with its sync; not known if the
-// directory cannot be written.
-func fsyncTime(ctx context.Context, dir string) Figure {
+// fsyncTime is the median time of an append of 4 KiB with its sync, repeated for d; not
+// known if the directory cannot be written.
+func fsyncTime(ctx context.Context, dir string, d time.Duration) Figure {
 	f, err := os.CreateTemp(dir, "longwire-bench-fsync-")
 	if err != nil {
 		return unknown
@@ -35,7 +35,7 @@ func fsyncTime(ctx context.Context, dir string) Figure {
 	defer os.Remove(f.Name())
 	defer f.Close()
 	block := make([]byte, 4096)
-	s, _ := closedLoop(ctx, time.Second, []caller{func() (int, error) {
+	s, _ := closedLoop(ctx, d, []caller{func() (int, error) {
 		_, err := f.Write(block)
 		return 1, cmp.Or(err, f.Sync())
 	}})

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,31 +26,26 @@ func (e *environ) clientsList() *cobra.Command {
 	queuedGT := -1
 	var order string
 	var since time.Duration
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "ls",
 		Short: "List clients, by default those online",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if q.Labels, err = parsePairs("label", labels); err != nil {
-				return err
-			}
-			if queuedGT >= 0 {
-				q.QueuedGT = &queuedGT
-			}
-			q.Presence = client.Presence(status)
-			if q.Descending, err = descending(order); err != nil {
-				return err
-			}
-			if since > 0 {
-				q.Since = time.Now().Add(-since)
-			}
-			api, err := e.api()
-			if err != nil {
-				return err
-			}
-			return e.showClients(api.Clients(cmd.Context(), q))
-		},
-	}
+	}, func(cmd *cobra.Command, _ []string, api *client.Client) (err error) {
+		if q.Labels, err = parsePairs("label", labels); err != nil {
+			return err
+		}
+		if queuedGT >= 0 {
+			q.QueuedGT = &queuedGT
+		}
+		q.Presence = client.Presence(status)
+		if q.Descending, err = descending(order); err != nil {
+			return err
+		}
+		if since > 0 {
+			q.Since = time.Now().Add(-since)
+		}
+		return e.showClients(api.Clients(cmd.Context(), q))
+	})
 	f := cmd.Flags()
 	f.StringVar(&status, "status", "online", "online, suspect, offline, blocked or all")
 	f.StringVar(&q.Prefix, "prefix", "", "only ids with this prefix")
@@ -66,8 +62,7 @@ func (e *environ) clientsList() *cobra.Command {
 	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"online", "suspect", "offline", "blocked", "all"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("order", cobra.FixedCompletions([]string{"asc", "desc"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("dialect", cobra.FixedCompletions([]string{"v1", "v2", "text"}, cobra.ShellCompDirectiveNoFileComp))
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
 func (e *environ) showClients(all iter.Seq2[client.ClientInfo, error]) error {
@@ -150,75 +145,55 @@ func (e *environ) showClient(c *client.ClientInfo, err error) error {
 func (e *environ) clientsCreate() *cobra.Command {
 	var labels []string
 	var n client.NewClient
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:     "create ID",
 		Short:   "Create a client before its first contact",
 		Example: "  longwire clients create truck-17 --label model=x2 --group fleet-a",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			n.ID = args[0]
-			if n.Labels, err = parsePairs("label", labels); err != nil {
-				return err
-			}
-			api, err := e.api()
-			if err != nil {
-				return err
-			}
-			return e.showClient(api.CreateClient(cmd.Context(), n))
-		},
-	}
+	}, func(cmd *cobra.Command, args []string, api *client.Client) (err error) {
+		n.ID = args[0]
+		if n.Labels, err = parsePairs("label", labels); err != nil {
+			return err
+		}
+		return e.showClient(api.CreateClient(cmd.Context(), n))
+	})
 	cmd.Flags().StringArrayVar(&labels, "label", nil, "set a label, name=value (repeat)")
 	cmd.Flags().StringArrayVar(&n.Groups, "group", nil, "make it a member of a group (repeat)")
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
 func (e *environ) clientsSet() *cobra.Command {
 	var labels, groups []string
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "set ID",
 		Short: "Change a client's labels and groups",
 		Example: `  longwire clients set truck-17 --label model=x2 --label old=
   longwire clients set truck-17 --group fleet-a --group trucks`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			given, err := parsePairs("label", labels)
-			if err != nil {
-				return err
+	}, func(cmd *cobra.Command, args []string, api *client.Client) error {
+		given, err := parsePairs("label", labels)
+		if err != nil {
+			return err
+		}
+		change := client.ClientChange{Labels: make(map[string]*string, len(given))}
+		for k, v := range given {
+			change.Labels[k] = nil
+			if v != "" {
+				change.Labels[k] = &v
 			}
-			var change client.ClientChange
-			for k, v := range given {
-				if change.Labels == nil {
-					change.Labels = make(map[string]*string)
-				}
-				change.Labels[k] = nil
-				if v != "" {
-					change.Labels[k] = &v
-				}
-			}
-			if cmd.Flags().Changed("group") {
-				members := []string{}
-				for _, g := range groups {
-					if g != "" {
-						members = append(members, g)
-					}
-				}
-				change.Groups = &members
-			}
-			if change.Labels == nil && change.Groups == nil {
-				return usagef("nothing to change: give --label or --group")
-			}
-			api, err := e.api()
-			if err != nil {
-				return err
-			}
-			return e.showClient(api.UpdateClient(cmd.Context(), args[0], change))
-		},
-	}
+		}
+		if cmd.Flags().Changed("group") {
+			groups = slices.DeleteFunc(groups, func(g string) bool { return g == "" })
+			change.Groups = &groups
+		}
+		if len(change.Labels) == 0 && change.Groups == nil {
+			return usagef("nothing to change: give --label or --group")
+		}
+		return e.showClient(api.UpdateClient(cmd.Context(), args[0], change))
+	})
 	cmd.Flags().StringArrayVar(&labels, "label", nil, "set a label, name=value; name= removes it (repeat)")
 	cmd.Flags().StringArrayVar(&groups, "group", nil, `replace the groups (repeat; "" for none)`)
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
 func (e *environ) clientsKick() *cobra.Command {
@@ -319,6 +294,9 @@ goes on behind the last one when the gateway was away.`,
 		}
 		if q.NewestFirst && (q.Follow || q.After > 0) {
 			return usagef("--order desc is not for --follow and --after")
+		}
+		if q.Before > 0 && !q.NewestFirst {
+			return usagef("--before goes with --order desc")
 		}
 		t := e.table("SEQ", "CLIENT", "RECEIVED", "PAYLOAD")
 		t.live = q.Follow

@@ -106,9 +106,6 @@ func (f *connectFlags) check() (err error) {
 	if f.count < 1 || f.rate <= 0 {
 		return usagef("--count and --rate must be above 0")
 	}
-	if f.cfg.latency < 0 {
-		return usagef("--latency must not be negative")
-	}
 	if _, _, err := net.SplitHostPort(f.cfg.Addr); err != nil {
 		return usagef("--addr %q: want host:port", f.cfg.Addr)
 	}

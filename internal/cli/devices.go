@@ -11,7 +11,6 @@ import (
 	"github.com/longwire/longwire/client"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
-	"github.com/longwire/longwire/internal/config"
 )
 
 func (e *environ) devicesCommand() *cobra.Command {
@@ -86,13 +85,11 @@ and nothing else; the file gets its hash. The command creates a missing file.`,
 	cmd.RunE = func(*cobra.Command, []string) error {
 		now := time.Now()
 		entry.CreatedAt = now.UTC().Truncate(time.Second)
-		if lifetime != "" {
-			d, err := config.ParseDuration(lifetime)
-			if err != nil || d <= 0 {
-				return usagef("--expires %q: want a time such as 12h or 90d", lifetime)
-			}
-			entry.ExpiresAt = apikey.WholeSecond(now.Add(d.Std()))
+		end, err := expiry(lifetime, now)
+		if err != nil {
+			return err
 		}
+		entry.ExpiresAt = apikey.WholeSecond(end)
 		name, err := find()
 		if err != nil {
 			return err

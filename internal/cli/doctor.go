@@ -86,7 +86,7 @@ warning, with 4 on a critical finding, and with 1 if the gateway cannot be asked
 			return err
 		}
 		files := append(cfg.PrivateFiles(), deviceauth.Secrets(cfg.Auth.DeviceJWTKeys)...)
-		h := host{proc: "/proc", dataDir: cfg.Data.Dir, private: files, syncs: syncs}
+		h := host{proc: "/proc", dataDir: cfg.Data.Dir, minFree: uint64(cfg.Data.MinFree), private: files, syncs: syncs}
 		return e.showFindings(h.examine())
 	}
 	countVar(cmd.Flags(), &syncs, "syncs", 100, "number of timed writes to the disk")
@@ -100,6 +100,7 @@ warning, with 4 on a critical finding, and with 1 if the gateway cannot be asked
 type host struct {
 	proc    string // where procfs is mounted
 	dataDir string
+	minFree uint64 // bytes of free space below which the gateway accepts no message
 	private []private.Place
 	syncs   int
 }
@@ -143,37 +144,25 @@ func (h host) privacy() (all []finding) {
 // showFindings prints the findings and the number of devices. It returns errSilent
 // if a finding is bad.
 func (e *environ) showFindings(all []finding) error {
-	t := e.table("CHECK", "STATUS", "VALUE", "WHAT TO DO")
-	bad := false
-	for _, f := range all {
-		bad = bad || f.Status == "bad"
-		if e.json() {
-			if err := e.printJSON(f); err != nil {
-				return err
-			}
-			continue
-		}
-		t.row(f.Check, f.Status, f.Value, f.Advice)
+	err := showList(e, e.table("CHECK", "STATUS", "VALUE", "WHAT TO DO"), all, nil, func(f finding) []string {
+		return []string{f.Check, f.Status, f.Value, f.Advice}
+	})
+	if err == nil {
+		err = e.showCapacity(all)
 	}
-	if err := e.showCapacity(all, t); err != nil {
-		return err
+	if err == nil && slices.ContainsFunc(all, func(f finding) bool { return f.Status == "bad" }) {
+		err = errSilent
 	}
-	if bad {
-		return errSilent
-	}
-	return nil
+	return err
 }
 
-func (e *environ) showCapacity(all []finding, t *table) error {
+func (e *environ) showCapacity(all []finding) error {
 	devices, limit := capacity(all)
 	if e.json() {
 		return e.printJSON(struct {
 			Devices   uint64 `json:"devices"` // 0 = unknown
 			LimitedBy string `json:"limited_by,omitempty"`
 		}{devices, limit})
-	}
-	if err := t.flush(); err != nil {
-		return err
 	}
 	if devices == 0 {
 		_, err := fmt.Fprintln(e.out, "\nThe number of devices that this host holds cannot be estimated on this system.")
@@ -274,12 +263,9 @@ func timeSyncs(dir string, n int) (took []time.Duration, err error) {
 	return took, nil
 }
 
-// Below minFree bytes of free space the gateway accepts no message; below fineFree
-// bytes the doctor warns.
-const (
-	minFree  = 64 << 20
-	fineFree = 1 << 30
-)
+// fineFree is the free space in bytes below which the doctor warns. Below twice minFree
+// the gateway takes no new clients.
+const fineFree = 1 << 30
 
 func (h host) freeSpace(dir string) finding {
 	f := finding{Check: "free space", Status: "ok"}
@@ -290,9 +276,9 @@ func (h host) freeSpace(dir string) finding {
 	}
 	f.Value = bytesize(free) + " in " + dir
 	switch {
-	case free < minFree:
-		f.Status, f.Advice = "bad", "the gateway accepts no messages below "+bytesize(minFree)
-	case free < fineFree:
+	case free < h.minFree:
+		f.Status, f.Advice = "bad", "the gateway accepts no messages below "+bytesize(h.minFree)
+	case free < max(fineFree, 2*h.minFree):
 		f.Status, f.Advice = "warn", "room for few messages"
 	}
 	return f

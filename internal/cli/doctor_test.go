@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -66,6 +68,24 @@ func TestDoctorKnowsAFileOfKeysThatServeRefuses(t *testing.T) {
 	}
 	if got := said(); !strings.Contains(got, "not a regular file") {
 		t.Errorf("a directory in its place: %q", got)
+	}
+}
+
+// The doctor knows the setting data.min_free.
+func TestDoctorKnowsTheMinimumOfFreeSpace(t *testing.T) {
+	dir := t.TempDir()
+	free, err := freeBytes(dir)
+	if err != nil {
+		t.Skip(err)
+	}
+	for share, want := range map[float64]string{2: "bad", 0.75: "warn"} {
+		minimum := fmt.Sprint(uint64(share * float64(free)))
+		var out, errs bytes.Buffer
+		Main(t.Context(), Program{Out: &out, Err: &errs, In: strings.NewReader(""), Env: []string{"LONGWIRE_DATA_MIN_FREE=" + minimum}},
+			[]string{"doctor", "--syncs", "1", "--data-dir", dir, "--json"})
+		if !strings.Contains(out.String(), `{"check":"free space","status":"`+want) {
+			t.Errorf("with %s bytes free and data.min_free %s the doctor says\n%s%s, want %s", fmt.Sprint(free), minimum, out.String(), errs.String(), want)
+		}
 	}
 }
 

@@ -18,6 +18,9 @@ func TestDurationFlag(t *testing.T) {
 			t.Errorf("%q: %v, %v, want %v", text, d, err, want)
 		}
 	}
+	if err := fl.Set("ttl", "-1h"); err == nil || !strings.Contains(err.Error(), "want a duration from 0 on") {
+		t.Errorf("-1h: error %v", err)
+	}
 	for _, text := range []string{"2", "1w", "", "d"} {
 		if err := fl.Set("ttl", text); err == nil || !strings.Contains(err.Error(), "want a number and a unit, as in 300ms, 10s, 5m, 24h or 7d") {
 			t.Errorf("%q: error %v", text, err)

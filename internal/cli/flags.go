@@ -10,7 +10,8 @@ import (
 	"github.com/longwire/longwire/internal/config"
 )
 
-// durationFlag is a flag that takes a duration as the settings and the API do, with days.
+// durationFlag is a flag that takes a duration from 0 on, as the settings and the API do,
+// with days.
 type durationFlag time.Duration
 
 // durationVar defines a durationFlag.
@@ -22,6 +23,9 @@ func durationVar(fl *pflag.FlagSet, d *time.Duration, name string, value time.Du
 // Set reads the value of the flag.
 func (d *durationFlag) Set(text string) error {
 	v, err := config.ParseDuration(text)
+	if err == nil && v < 0 {
+		err = errors.New("want a duration from 0 on")
+	}
 	if err == nil {
 		*d = durationFlag(v)
 	}

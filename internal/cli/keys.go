@@ -105,12 +105,9 @@ Until then both are valid. "longwire keys list" shows when each was last used.`,
 		if err := limitsSomething(cmd, "prefix", "group"); err != nil {
 			return err
 		}
-		if lifetime != "" {
-			d, err := config.ParseDuration(lifetime)
-			if err != nil || d <= 0 {
-				return usagef("--expires %q: want a time such as 12h or 90d", lifetime)
-			}
-			q.ExpiresAt = now.Add(d.Std())
+		var err error
+		if q.ExpiresAt, err = expiry(lifetime, now); err != nil {
+			return err
 		}
 		if err := checkKey(q, now); err != nil {
 			return err
@@ -133,15 +130,36 @@ Until then both are valid. "longwire keys list" shows when each was last used.`,
 	return cmd
 }
 
-// limitsSomething refuses the named flags if they are given and empty, as an unset
-// variable of a script makes them: without a limit the command does more.
+// limitsSomething refuses the named flags if they are given and empty: without a limit the
+// command does more.
 func limitsSomething(cmd *cobra.Command, flags ...string) error {
-	for _, name := range flags {
-		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
-			return usagef("--%s is empty, which limits nothing; leave it out if that is meant", name)
-		}
+	if name := emptyFlag(cmd, flags...); name != "" {
+		return usagef("--%s is empty, which limits nothing; leave it out if that is meant", name)
 	}
 	return nil
+}
+
+// emptyFlag returns the first of the named flags that is given and empty, as an unset
+// variable of a script makes it; "" for none.
+func emptyFlag(cmd *cobra.Command, flags ...string) string {
+	for _, name := range flags {
+		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// expiry is the time at which what lives so long from now on ends, zero for "".
+func expiry(lifetime string, now time.Time) (time.Time, error) {
+	if lifetime == "" {
+		return time.Time{}, nil
+	}
+	d, err := config.ParseDuration(lifetime)
+	if err != nil || d <= 0 {
+		return time.Time{}, usagef("--expires %q: want a time such as 12h or 90d", lifetime)
+	}
+	return now.Add(d.Std()), nil
 }
 
 // checkKey finds errors in a request before it is sent.
@@ -247,7 +265,7 @@ func (e *environ) keysRevoke() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		for _, id := range slices.Compact(ids) {
+		for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
 			err := ks.ask(cmd.Context(), "DELETE", "/keys/"+url.PathEscape(id), nil, nil,
 				func(r *apikey.Keyset) error { return r.Revoke(id) })
 			if err != nil {

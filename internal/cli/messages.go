@@ -135,9 +135,12 @@ func show[T any](e *environ, t *table, all iter.Seq2[T, error], cells func(T) []
 			}
 			return err
 		}
-		if !e.json() {
-			t.row(cells(item)...)
-		} else if err := e.printJSON(item); err != nil {
+		if e.json() {
+			err = e.printJSON(item)
+		} else {
+			err = t.row(cells(item)...)
+		}
+		if err != nil {
 			return err
 		}
 	}

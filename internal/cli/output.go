@@ -97,14 +97,15 @@ func (e *environ) table(heading ...string) *table {
 	return &table{out: e.out, colours: e.coloured(), heading: heading}
 }
 
-func (t *table) row(cells ...string) {
+func (t *table) row(cells ...string) error {
 	for i := range cells {
 		cells[i] = printable(cells[i])
 	}
 	t.rows = append(t.rows, cells)
 	if t.live || len(t.rows) == tableBlock {
-		t.flush()
+		return t.flush()
 	}
+	return nil
 }
 
 // flush prints the held rows. An empty table prints its heading only.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -44,6 +45,28 @@ func TestTable(t *testing.T) {
 	want := "ID   STATUS   NOTE\na    online\n长连接  offline  x\\ny\n"
 	if got := b.String(); got != want {
 		t.Errorf("table:\n%q, want\n%q", got, want)
+	}
+}
+
+// failsOnce fails its second write only, as a full disk that gets room again.
+type failsOnce struct{ writes int }
+
+func (w *failsOnce) Write(b []byte) (int, error) {
+	if w.writes++; w.writes == 2 {
+		return 0, errors.New("no space left")
+	}
+	return len(b), nil
+}
+
+// A list whose rows are not all written is an error, also if later rows are written.
+func TestARowThatIsNotWrittenIsAnError(t *testing.T) {
+	for name, tab := range map[string]*table{"live": {live: true}, "blocks": {}} {
+		out := &failsOnce{}
+		tab.out, tab.heading = out, []string{"N"}
+		err := showList(&environ{out: out}, tab, make([]int, 3*tableBlock), nil, func(int) []string { return []string{"1"} })
+		if err == nil || out.writes != 2 {
+			t.Errorf("%s: error %v after %d writes, want the one of the second write", name, err, out.writes)
+		}
 	}
 }
 

@@ -59,6 +59,9 @@ recipient has acked.`,
 			if cmd.Flags().Changed("ttl") && f.ttl <= 0 { // 0 would be the default
 				return usagef("--ttl %s: want 1s to 720h", f.ttl)
 			}
+			if name := emptyFlag(cmd, "group", "json", "file"); name != "" {
+				return usagef("--%s is empty", name)
+			}
 			rest, err := f.audience(args)
 			if err != nil {
 				return err

@@ -21,7 +21,6 @@ func (s exitStatus) Error() string { return fmt.Sprintf("exit code %d", int(s)) 
 // showRemote prints the findings of a running gateway. It returns an exitStatus by the
 // worst one.
 func (e *environ) showRemote(all []client.Finding) error {
-	t := e.table("SEVERITY", "SINCE", "FINDING", "CODE")
 	status := exitStatus(exitOK)
 	for _, f := range all {
 		switch f.Severity {
@@ -30,23 +29,16 @@ func (e *environ) showRemote(all []client.Finding) error {
 		case client.Warning:
 			status = max(status, exitWarning)
 		}
-		if e.json() {
-			if err := e.printJSON(f); err != nil {
-				return err
-			}
-			continue
-		}
-		t.row(f.Severity, clock(f.Since), f.Text, f.Code)
 	}
-	if !e.json() {
-		if len(all) == 0 {
-			fmt.Fprintln(e.out, "The gateway has no finding.")
-		} else if err := t.flush(); err != nil {
-			return err
-		}
+	if len(all) == 0 && !e.json() {
+		_, err := fmt.Fprintln(e.out, "The gateway has no finding.")
+		return err
 	}
-	if status == exitOK {
-		return nil
+	err := showList(e, e.table("SEVERITY", "SINCE", "FINDING", "CODE"), all, nil, func(f client.Finding) []string {
+		return []string{f.Severity, clock(f.Since), f.Text, f.Code}
+	})
+	if err == nil && status != exitOK {
+		err = status
 	}
-	return status
+	return err
 }

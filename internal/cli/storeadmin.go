@@ -6,10 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"path/filepath"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 // adminSocket is the socket of the process that holds a data directory.
@@ -18,8 +19,9 @@ const adminSocket = "admin.sock"
 // errNoHolder reports that no process listens in the data directory.
 var errNoHolder = errors.New("no gateway runs there")
 
-// maxAdminAnswer bounds an answer of the socket, in bytes.
-const maxAdminAnswer = 64 << 10
+// maxAdminAnswer bounds an answer of the socket, in bytes: the list of the most API keys
+// that there may be.
+const maxAdminAnswer = 4 << 20
 
 // askHolder sends a request to the process that holds dir and decodes its answer
 // into out (nil to ignore it). Only ctx limits the wait, because a backup to
@@ -51,7 +53,7 @@ func askHolder(ctx context.Context, dir, method, path string, in, out any) error
 		return fmt.Errorf("ask the gateway that holds %s: %w", dir, err)
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxAdminAnswer))
+	b, err := private.ReadAll(res.Body, "its answer", maxAdminAnswer)
 	if err != nil {
 		return fmt.Errorf("ask the gateway that holds %s: %w", dir, err)
 	}

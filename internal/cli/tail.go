@@ -46,7 +46,7 @@ by LONGWIRE_EVENT_ID. A second command with the same consumer is a stand-by.`,
 		q.Reconnecting = e.reconnecting
 		if frames {
 			if q.Client == "" || q.After != "" || q.Types != nil {
-				return errors.New("--frames takes --client, and neither --types nor --after")
+				return usagef("--frames takes --client, and neither --types nor --after")
 			}
 			return e.followTimeline(cmd.Context(), api, q.Client, client.TimelineQuery{}, limit)
 		}

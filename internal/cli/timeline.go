@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -29,6 +28,9 @@ frames. What is no longer in memory comes from the event log, without frames.`,
 		Args: cobra.ExactArgs(1),
 	}, func(cmd *cobra.Command, args []string, api *client.Client) error {
 		if follow {
+			if since > 0 || until > 0 || q.Before != "" {
+				return usagef("--follow begins with the last entries: it is not for --since, --until and --before")
+			}
 			return e.followTimeline(cmd.Context(), api, args[0], q, 0)
 		}
 		now := time.Now()
@@ -79,7 +81,7 @@ itself. Without an ID the command lists the traces that are on, and who has them
 		ctx := cmd.Context()
 		switch {
 		case len(args) == 0 && (off || cmd.Flags().Changed("for")):
-			return errors.New("name the client")
+			return usagef("name the client")
 		case len(args) == 0:
 			return e.showTraces(ctx, api)
 		case off:

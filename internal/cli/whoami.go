@@ -12,33 +12,26 @@ import (
 )
 
 func (e *environ) whoamiCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return e.command(&cobra.Command{
 		Use:   "whoami",
 		Short: "Show the API key in use, its scopes and its limit",
 		Long: `Ask the gateway who the caller is: the key of --api-key or LONGWIRE_API_KEY, its
 scopes, the clients that it is limited to and its end, and what the gateway has
 switched on.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := e.api()
-			if err != nil {
-				return err
-			}
-			s, err := api.WhoAmI(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if e.json() {
-				return e.printJSON(s)
-			}
-			for _, line := range whoamiLines(s) {
-				fmt.Fprintf(e.out, "%-9s %s\n", line[0], printable(line[1]))
-			}
-			return nil
-		},
-	}
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	}, func(cmd *cobra.Command, _ []string, api *client.Client) error {
+		s, err := api.WhoAmI(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if e.json() {
+			return e.printJSON(s)
+		}
+		for _, line := range whoamiLines(s) {
+			fmt.Fprintf(e.out, "%-9s %s\n", line[0], printable(line[1]))
+		}
+		return nil
+	})
 }
 
 func whoamiLines(s *client.Session) [][2]string {
