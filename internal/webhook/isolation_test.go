@@ -760,6 +760,41 @@ func TestSettleOfDisconnectionsOfAClientThatFlaps(t *testing.T) {
 	})
 }
 
+// A client that was parked for Settle does not wait for it after a change of the types that no
+// longer asks for the ends of connections.
+func TestAChangeOfTypesWakesThoseParkedForSettle(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		h := w.create(r, Spec{Settle: 10 * time.Minute, Filter: feed.Filter{Types: []string{"client.disconnected", "message.received"}}})
+		links := []*gatewaytest.Link{w.connect("a")}
+		for i := range 2 * maxTaken {
+			links = append(links, w.connect(gateway.ClientID(fmt.Sprint("c", i))))
+		}
+		for _, l := range links {
+			l.Disconnect(gateway.ReasonConnectionLost)
+		}
+		synctest.Wait()
+		time.Sleep(time.Second)
+		if s := w.status(h); s.Parked == 0 {
+			t.Fatal("no client is parked")
+		}
+		if _, err := w.m.Update(t.Context(), h.ID, apikey.Limit{}, func(s *Spec) error {
+			s.Filter.Types = []string{"message.received"}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		w.send(w.connect("a"), 1, 2)
+		time.Sleep(5 * time.Second)
+		if got := r.texts("a"); got != "1 2" {
+			t.Errorf("after the change %q came, want both uplinks", got)
+		}
+		if s := w.status(h); s.Parked != 0 || len(r.all()) != 2 {
+			t.Errorf("%d clients are parked, and %d events came; want 0 and 2", s.Parked, len(r.all()))
+		}
+	})
+}
+
 // What a client sends that is back within Settle comes at once, also to a webhook that does
 // not ask for its return: if few clients are away, and if so many are that they are parked.
 func TestAReturnThatIsNotAskedFor(t *testing.T) {
