@@ -34,7 +34,7 @@ test('a window keeps a few pages only', async () => {
   for (let at = 0; at < 50_000; at += 150) await window.want(at, at + 40)
   let held = 0
   for (let i = 0; i < window.length; i++) if (window.at(i) !== undefined) held++
-  expect(held).toBeLessThanOrEqual(10 * 200)
+  expect(held).toBeLessThanOrEqual(11 * 200) // with the first
 })
 
 test('the end of the list, and an empty one', async () => {
@@ -109,4 +109,17 @@ test('a list that is begun in its middle goes back to its beginning', async () =
   await window.want(900, 1000)
   expect(window.length).toBe(1000)
   for (let i = 0; i < window.length; i++) expect(window.at(i)).toBe(i)
+})
+
+test('a list of the newest keeps its beginning: what came since is not put between its rows', async () => {
+  let newest = 100_000
+  const window = new Window<number>(async (cursor) => {
+    const from = cursor ? Number(cursor) : newest
+    return { items: Array.from({ length: 100 }, (_, i) => from - i), next_cursor: String(from - 100) }
+  })
+  for (let at = 0; at < 3000; at += 50) await window.want(at, at + 40)
+  expect(window.at(0)).toBe(100_000) // it is compared with what is new
+  newest += 500
+  await window.want(0, 240)
+  for (let i = 0; i <= 240; i++) expect(window.at(i)).toBe(100_000 - i)
 })

@@ -20,3 +20,10 @@ test('both languages have a sentence where the other has one', () => {
   expect(shape({ ...zh, problem: {} })).toEqual(shape({ ...en, problem: {} }))
   expect(Object.keys(zh.problem)).toEqual(expect.arrayContaining(Object.keys(en.problem)))
 })
+
+test('numbers are grouped', () => {
+  for (const t of [en, zh]) {
+    const said = [t.chartOnline(1234567, 1234567, ''), t.omitted(1234567), t.cancelAll(1234567), t.webhookBehind(1234567, ''), t.webhookRetries(1234567), t.redelivered(1234567), t.percent(1234567, 1234567)]
+    for (const each of said) expect(each).toMatch(/^(?!.*\d{4}).*1,234,567/)
+  }
+})

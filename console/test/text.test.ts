@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { fromBase64, base64, hexDump, lines, parseHex, runs, tail, utf8 } from '../src/lib/text.ts'
+import { fromBase64, base64, hexDump, lines, parseHex, runs, tail, utf8, words } from '../src/lib/text.ts'
 
 test('what cannot be seen becomes a token', () => {
   const show = (text: string, lines = false) =>
@@ -47,4 +47,10 @@ test('lines of JSON keep its letters', () => {
   expect(lines('{"n":9007199254740993,"z":-0,"e":"\\u0061"}')).toBe('{\n  "n": 9007199254740993,\n  "z": -0,\n  "e": "\\u0061"\n}')
   expect(lines('{"a":["b')).toBe('{\n  "a": [\n    "b') // the first part of a longer one
   expect(lines('['.repeat(5000)).length).toBeLessThan(300_000)
+})
+
+test('a mark of the byte order is seen, and a cut character is not', () => {
+  const bytes = new TextEncoder().encode('\ufeffa锁')
+  expect(words(bytes, false)).toBe('\ufeffa锁')
+  expect(words(bytes.subarray(0, -1), true)).toBe('\ufeffa')
 })

@@ -79,8 +79,11 @@ class App {
   }
 
   async speak(language: Language, keep = true): Promise<void> {
-    this.t = language === 'zh' ? (await import('../sentences/zh.ts')).zh : en
     this.language = language
+    const t = language === 'zh' ? await import('../sentences/zh.ts').then((module) => module.zh, () => null) : en
+    if (this.language !== language) return // another choice came meanwhile
+    if (!t) return this.speak('en', false) // the files of another version
+    this.t = t
     document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en'
     if (keep) store('language', language === 'zh' ? 'zh-CN' : 'en')
   }

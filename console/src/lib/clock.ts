@@ -2,15 +2,13 @@
 // reader's machine may be minutes off.
 
 let skew = 0 // milliseconds to add to this machine's clock
-let known = false
 
 /** Takes the time that an answer carries. sentAt and receivedAt are this machine's clock in ms. */
 export function observe(server: number, sentAt: number, receivedAt: number): void {
   if (!Number.isFinite(server)) return
   const measured = server - (sentAt + receivedAt) / 2
-  // The Date header has a resolution of a second: a smaller difference says nothing.
-  if (!known || Math.abs(measured - skew) > 1000) skew = measured
-  known = true
+  // The Date header has a resolution of a second, and was written at any time of the way: a smaller difference says nothing.
+  if (Math.abs(measured - skew) > 1000 + (receivedAt - sentAt) / 2) skew = measured
 }
 
 /** The server's time in ms since 1970. */

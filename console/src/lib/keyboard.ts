@@ -7,7 +7,7 @@ export function ours(event: KeyboardEvent): boolean {
   if (event.ctrlKey || event.metaKey || event.altKey) return false
   const at = event.target
   if (!(at instanceof HTMLElement)) return true
-  return !at.isContentEditable && !/^(input|textarea|select)$/i.test(at.tagName) && !at.closest('dialog[open]')
+  return !at.isContentEditable && !/^(input|textarea|select)$/i.test(at.tagName)
 }
 
 /** Whether Enter ends the text: not when it only takes a candidate of an input method. */

@@ -17,7 +17,7 @@ export interface Row<T> {
   item: T
 }
 
-const kept = 10 // pages
+const kept = 10 // pages, and the first: read again, a list of the newest would begin with other rows, and those between would be missing
 
 interface Slot<T> {
   cursor: string // that loads it
@@ -148,7 +148,7 @@ export class Window<T> {
   }
 
   #trim(first: number, last: number): void {
-    const here = this.#slots.filter((slot) => slot.items)
+    const here = this.#slots.filter((slot) => slot.items && slot.cursor)
     if (here.length <= kept) return
     const middle = (first + last) / 2
     const far = (slot: Slot<T>) => Math.abs(slot.start + slot.count / 2 - middle)

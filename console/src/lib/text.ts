@@ -94,6 +94,12 @@ export function utf8(bytes: Uint8Array): string | null {
   }
 }
 
+/** The text of bytes, or of their beginning: a cut may split a character, and the replacement at its end is not theirs. */
+export function words(bytes: Uint8Array, cut: boolean): string {
+  const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
+  return cut ? text.replace(/\ufffd+$/, '') : text
+}
+
 /** JSON, or the beginning of it, with a line for each part. Its letters stay as they are. */
 export function lines(json: string): string {
   let out = ''

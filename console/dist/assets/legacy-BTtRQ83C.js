@@ -1,0 +1,1 @@
+import{It as e}from"./index-B8bHtu5u.js";e();
