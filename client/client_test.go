@@ -439,7 +439,6 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// The answer of a gateway that is not ready is no problem document, and has the reason.
 // A server that answers 101 is no gateway, and so not a ready one.
 func TestReadyOfAnotherProtocol(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -457,6 +456,7 @@ func TestReadyOfAnotherProtocol(t *testing.T) {
 	}
 }
 
+// The answer of a gateway that is not ready is no problem document, and has the reason.
 func TestAGatewayThatIsNotReadySaysWhy(t *testing.T) {
 	for want, body := range map[string]string{
 		"store-unavailable Not ready: store: no space": `{"status":"unavailable","checks":[{"name":"store","status":"unavailable","detail":"no space"},{"name":"accepting","status":"ok"}]}`,
