@@ -48,9 +48,16 @@ func newEventLog(s Store, n, maxBytes int) *eventLog {
 	return l
 }
 
+// read notes that events up to last have been read, which may be before logged hears of them.
+func (l *eventLog) read(last uint64) {
+	for now := l.last.Load(); now < last && !l.last.CompareAndSwap(now, last); {
+		now = l.last.Load()
+	}
+}
+
 // logged notes that events up to last can be read.
 func (l *eventLog) logged(last uint64) {
-	l.last.Store(last)
+	l.read(last)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wakeLocked()
@@ -333,7 +340,9 @@ func (s *Subscription) fetch(buf []Event, n int) ([]Event, uint64, error) {
 		s.next = forgotten
 		return buf, 0, ErrOverflow
 	}
-	return s.l.store.Events(s.next, n, buf)
+	buf, through, err := s.l.store.Events(s.next, n, buf)
+	s.l.read(through) // who asks for the end now must not get these again
+	return buf, through, err
 }
 
 // read appends up to n events above next and returns the position behind them.

@@ -107,6 +107,35 @@ func TestEventsBehindPassesOverJumps(t *testing.T) {
 	})
 }
 
+// storeAhead has an event that the gateway has not heard of yet.
+type storeAhead struct{ gateway.Store }
+
+func (storeAhead) EventSpan() (forgotten, last uint64, err error) { return 0, 1, nil }
+
+func (storeAhead) Events(_ uint64, _ int, buf []gateway.Event) ([]gateway.Event, uint64, error) {
+	return append(buf, gateway.Event{Seq: 1}, gateway.Event{Seq: 2}), 2, nil
+}
+
+// A cursor at the end of the log stands behind all that any reader has got.
+func TestTheEndIsBehindWhatWasRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Options{})
+		t.Cleanup(func() { store.Close() })
+		g := gatewaytest.New(t, storeAhead{store}, gateway.Config{})
+		sub, _, err := g.Subscribe(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, err := sub.Next(t.Context(), make([]gateway.Event, 0, 8))
+		if err != nil || len(events) != 2 {
+			t.Fatalf("read %d events, %v", len(events), err)
+		}
+		if got := g.SubscribeNow().Position(); got != 2 {
+			t.Errorf("a new cursor at the end stands at %d, want 2", got)
+		}
+	})
+}
+
 // A reader of what the store has forgotten is told so, and goes on with the rest.
 func TestSubscribersAreToldOfAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
