@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -260,13 +261,12 @@ func (q *runQueue) endTurn(b *broadcast, p progress) {
 
 // takeOut removes b. It returns false if another worker already has.
 func (q *runQueue) takeOut(b *broadcast) bool {
-	for i, e := range q.broadcasts {
-		if e == b {
-			q.broadcasts = append(q.broadcasts[:i], q.broadcasts[i+1:]...)
-			return true
-		}
+	i := slices.Index(q.broadcasts, b)
+	if i < 0 {
+		return false
 	}
-	return false
+	q.broadcasts = slices.Delete(q.broadcasts, i, i+1)
+	return true
 }
 
 // resume queues a broadcast whose wait is over.

@@ -387,6 +387,9 @@ func (c *eventCache) add(after uint64, events []Event, through uint64) {
 		c.bytes -= c.events[drop].size()
 		drop++
 	}
+	if drop == 0 {
+		return // one event, which is larger than the cache
+	}
 	c.after = c.events[drop-1].Seq
 	kept := copy(c.events, c.events[drop:])
 	clear(c.events[kept:])

@@ -107,6 +107,33 @@ func TestEventsBehindPassesOverJumps(t *testing.T) {
 	})
 }
 
+// An event that is larger than the cache is read like any other, and so is the next one.
+func TestAnEventLargerThanTheCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Options{})
+		t.Cleanup(func() { store.Close() })
+		g := gatewaytest.New(t, store, gateway.Config{EventBufferBytes: 64 << 10})
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
+			l.Sent(p)
+			l.Ack(p, gateway.AckOK, make([]byte, 100<<10))
+		}})
+		synctest.Wait()
+		sub := g.SubscribeNow()
+		for range 3 {
+			if _, err := g.Push(t.Context(), gateway.PushRequest{To: gateway.Audience{Client: "a"}}); err != nil {
+				t.Fatal(err)
+			}
+			for result := []byte(nil); len(result) != 100<<10; {
+				events, err := sub.Next(t.Context(), make([]gateway.Event, 0, 1))
+				if err != nil {
+					t.Fatal(err)
+				}
+				result = events[0].Result
+			}
+		}
+	})
+}
+
 // storeAhead has an event that the gateway has not heard of yet.
 type storeAhead struct{ gateway.Store }
 

@@ -59,7 +59,7 @@ func (g *Gateway) pushOnce(ctx context.Context, r OnlineRequest) (OnlineResult, 
 	receipt, err := g.store.Accept(context.WithoutCancel(ctx), a)
 	switch {
 	case err != nil: // nothing was sent
-		return OnlineResult{}, named(err, id)
+		return OnlineResult{}, named(g.counts.eventsFull(refusedPush, err), id)
 	case receipt.Replayed:
 		return g.repeatOnce(ctx, &r, &receipt.Message)
 	}

@@ -225,3 +225,25 @@ func TestLateOnlineAnswer(t *testing.T) {
 		}
 	})
 }
+
+// withoutEvents has no room in the event log for whoever pushes.
+type withoutEvents struct{ gateway.Store }
+
+func (withoutEvents) Accept(context.Context, gateway.Acceptance) (gateway.Receipt, error) {
+	return gateway.Receipt{}, &gateway.Error{Code: gateway.CodeEventsFull}
+}
+
+// A call with a key that the event log refuses counts as a push that it refuses.
+func TestRefusedCallsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Options{})
+		t.Cleanup(func() { store.Close() })
+		g := gatewaytest.New(t, withoutEvents{store}, gateway.Config{})
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		synctest.Wait()
+		_, err := g.PushOnline(t.Context(), gateway.OnlineRequest{Client: "a", Wait: time.Second, IdempotencyKey: "k"})
+		if got := g.Stats().EventsRefused["push"]; gateway.CodeOf(err) != gateway.CodeEventsFull || got != 1 {
+			t.Errorf("%v, and %d pushes count as refused; want 1", err, got)
+		}
+	})
+}
