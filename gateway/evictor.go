@@ -57,6 +57,6 @@ func (e *evictor) walk() {
 		}
 		g.runs.pushAll(&woken)
 		slices.Sort(seqs)
-		g.hub.settledMany(seqs, func(id ClientID, t attempt) { g.ends.add(id, t, g.now()) })
+		g.hub.settledMany(seqs, g.keepEnd)
 	}
 }

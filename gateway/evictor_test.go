@@ -57,3 +57,25 @@ func TestEvictionForgetsTheAttemptsOfOfflineClients(t *testing.T) {
 		t.Errorf("transmissions %+v, want two", sent)
 	}
 }
+
+// The transmissions of a delivery are known at each moment of its end, also while they move
+// from the memory of offline clients to that of ended deliveries.
+func TestTransmissionsAreKnownWhileTheyMove(t *testing.T) {
+	g := newStage(&explorer{cfg: handover{window: 1}}).g
+	sh := g.hub.shard("a")
+	sh.mu.Lock()
+	g.hub.rememberLocked(sh, "a", []attempt{{seq: 1, sentAt: time.Now().UnixNano(), attempts: 2}})
+	sh.mu.Unlock()
+	read := make(chan Transmissions, 1)
+	now := time.Now()
+	g.hub.settledMany([]Seq{1}, func(id ClientID, a attempt) {
+		go func() {
+			read <- g.TransmissionsOf(&Delivery{Client: id, Seq: 1, State: Expired, CreatedAt: now, FinalAt: now})
+		}()
+		time.Sleep(50 * time.Millisecond) // the reader waits for the lock that is held now
+		g.ends.add(id, a, now)
+	})
+	if sent := <-read; sent.Attempts != 2 || !sent.Known {
+		t.Errorf("a read during the move found %+v, want two attempts", sent)
+	}
+}

@@ -311,48 +311,44 @@ func (t attempt) show(d *Delivery) {
 // settledMany forgets offline clients' attempts at seqs, which rise and are final, and
 // passes them to ended, with a shard's lock held.
 func (h *hub) settledMany(seqs []Seq, ended func(ClientID, attempt)) {
+	final := func(seq Seq) bool {
+		_, found := slices.BinarySearch(seqs, seq)
+		return found
+	}
 	for i := range h.shards {
 		sh := &h.shards[i]
 		sh.mu.Lock()
-		for id, tried := range sh.tried {
-			rest := slices.DeleteFunc(tried, func(t attempt) bool {
-				_, final := slices.BinarySearch(seqs, t.seq)
-				if final {
-					ended(id, t)
-				}
-				return final
-			})
-			h.unsettled.Add(int64(len(rest) - len(tried)))
-			if sh.tried[id] = rest; len(rest) == 0 {
-				delete(sh.tried, id)
-			}
+		for id := range sh.tried {
+			h.forgetLocked(sh, id, final, ended)
 		}
 		sh.mu.Unlock()
 	}
 }
 
-// settled forgets and returns an offline client's attempts at seq, which is final. It
-// returns the live session, if any.
-func (h *hub) settled(id ClientID, seq Seq) (s *Session, t attempt) {
+// settled is settledMany for one client and seq. It returns the live session, if any.
+func (h *hub) settled(id ClientID, seq Seq, ended func(ClientID, attempt)) *Session {
 	sh := h.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	tried, ok := sh.tried[id]
-	if !ok {
-		return sh.sessions[id], t
+	if len(sh.tried[id]) > 0 {
+		h.forgetLocked(sh, id, func(tried Seq) bool { return tried == seq }, ended)
 	}
-	for i := range tried {
-		if tried[i].seq == seq {
-			t = tried[i]
-			tried = append(tried[:i], tried[i+1:]...)
-			h.unsettled.Add(-1)
-			break
+	return sh.sessions[id]
+}
+
+// forgetLocked forgets an offline client's final attempts and passes them to ended. A
+// reader that looks here first and then where ended puts them finds each of them.
+func (h *hub) forgetLocked(sh *hubShard, id ClientID, final func(Seq) bool, ended func(ClientID, attempt)) {
+	tried := sh.tried[id]
+	rest := slices.DeleteFunc(tried, func(t attempt) bool {
+		if !final(t.seq) {
+			return false
 		}
-	}
-	if len(tried) == 0 {
+		ended(id, t)
+		return true
+	})
+	h.unsettled.Add(int64(len(rest) - len(tried)))
+	if sh.tried[id] = rest; len(rest) == 0 {
 		delete(sh.tried, id)
-	} else {
-		sh.tried[id] = tried
 	}
-	return sh.sessions[id], t
 }

@@ -179,12 +179,8 @@ func (g *Gateway) settled(t *Settlement, woken *wakes) {
 	if set := g.tallies.Load(); set != nil {
 		set.settled(d)
 	}
-	s, tried := g.hub.settled(d.Client, d.Seq)
-	if s != nil && s.evict(d.Seq) {
+	if s := g.hub.settled(d.Client, d.Seq, g.keepEnd); s != nil && s.evict(d.Seq) {
 		woken.add(s)
-	}
-	if tried.seq != 0 {
-		g.ends.add(d.Client, tried, g.now())
 	}
 	if d.State == Expired || d.State == Canceled { // the store does not know that it was sent
 		shown := *t

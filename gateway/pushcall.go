@@ -2,8 +2,8 @@ package gateway
 
 import "sync"
 
-// PushCall is one push of StartPushAndAwait until its done is called. It belongs
-// to the caller, which may then use it again.
+// PushCall is one push of StartPushAndAwait. It is used once: the end of its message may
+// still reach it after done was called.
 type PushCall struct {
 	gateway *Gateway
 	answer  func(Receipt, error)
@@ -23,7 +23,6 @@ type PushCall struct {
 func (g *Gateway) StartPushAndAwait(c *PushCall, r PushRequest, done func(Receipt, error)) {
 	id := g.newMessageID()
 	c.gateway, c.answer = g, done
-	c.receipt, c.accepted, c.ended, c.answered = Receipt{}, false, false, false
 	c.await(id)
 	g.start(&r, id, c.placed)
 }

@@ -53,6 +53,9 @@ func (e *sentEnds) add(id ClientID, t attempt, now time.Time) {
 	}
 }
 
+// keepEnd remembers the transmissions of a delivery that has ended.
+func (g *Gateway) keepEnd(id ClientID, t attempt) { g.ends.add(id, t, g.now()) }
+
 func (e *sentEnds) get(id ClientID, seq Seq) (t attempt, lost int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -74,13 +77,13 @@ type Transmissions struct {
 // Known is false if a process before this one, or more than 16,384 such deliveries after it,
 // may have made it forgotten, or if it was on its way when its connection ended.
 func (g *Gateway) TransmissionsOf(d *Delivery) Transmissions {
-	t, lost := g.ends.get(d.Client, d.Seq)
-	s, before := g.hub.triedBefore(d.Client, d.Seq)
-	if t.seq == 0 {
-		t = before
-	}
+	s, t := g.hub.triedBefore(d.Client, d.Seq)
 	if s != nil && t.seq == 0 {
 		t = s.attemptOf(d.Seq)
+	}
+	end, lost := g.ends.get(d.Client, d.Seq) // the last place: they come here from the other two
+	if end.seq != 0 {
+		t = end
 	}
 	if t.sentAt == 0 && !d.SentAt.IsZero() {
 		t = attempt{seq: d.Seq, sentAt: d.SentAt.UnixNano(), attempts: int32(d.Attempts)}
