@@ -801,3 +801,35 @@ func TestAReturnThatIsNotAskedFor(t *testing.T) {
 		})
 	}
 }
+
+// A webhook that no longer asks for ends of connections gets at once what comes after them: its
+// clients need not wait for Settle.
+func TestAChangeOfTypesEndsTheWaitForSettle(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		h := w.create(r, Spec{Settle: 10 * time.Minute, Filter: feed.Filter{Types: []string{"client.disconnected", "message.acked"}}})
+		links := []*gatewaytest.Link{w.connect("a")}
+		for i := range 2 * maxTaken { // so many that they are parked
+			links = append(links, w.connect(gateway.ClientID(fmt.Sprint("c", i))))
+		}
+		for _, l := range links {
+			l.Disconnect(gateway.ReasonConnectionLost)
+		}
+		synctest.Wait()
+		w.note("a")
+		time.Sleep(2 * time.Second)
+		if s, n := w.status(h), len(r.all()); s.Parked < maxTaken || n > 0 {
+			w.Fatalf("before: %d clients are parked, %d events came; want many and none", s.Parked, n)
+		}
+		if _, err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.Filter.Types = []string{"message.acked"}; return nil }); err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		if all := r.all(); len(all) != 1 || all[0].Client != "a" || all[0].Type != "message.acked" {
+			t.Errorf("after the change %d events came: %+v; want the one of a", len(all), all)
+		}
+		if s := w.status(h); s.Parked != 0 || s.Waiting != 0 || s.Lag != 0 {
+			t.Errorf("at the end: %d parked, %d waiting, lag %d", s.Parked, s.Waiting, s.Lag)
+		}
+	})
+}

@@ -166,7 +166,7 @@ func (m *Manager) exchange(e *endpoint, w Webhook, filter *feed.Compiled) (Statu
 	}
 	e.endLocked()
 	for _, p := range e.parked {
-		if p.Fails > 0 || w.Settle != e.hook.Settle { // else it may wait for Settle
+		if p.Fails > 0 || w.Settle != e.hook.Settle || !w.Filter.Equal(&e.hook.Filter) { // else it may wait for Settle
 			p.Next = time.Time{}
 		}
 	}
