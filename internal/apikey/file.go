@@ -38,6 +38,8 @@ type file struct {
 	lockID fs.FileInfo // of fresh
 
 	disk atomic.Pointer[onDisk]
+
+	syncDir func(dir string) error // private.SyncDir outside of tests
 }
 
 // onDisk is the part of the file's content that changes without a call of Keyset.
@@ -195,7 +197,8 @@ func (f *file) holds() bool {
 	return err == nil && os.SameFile(info, f.lockID)
 }
 
-// write replaces the file. The caller holds the lock; success releases it.
+// write replaces the file. The caller holds the lock; success releases it. After an error
+// the file may be the new one: it is not noted, so that changed says so.
 func (f *file) write(c content) error {
 	if !f.holds() {
 		return errors.New("another process has removed the lock " + f.next())
@@ -211,12 +214,15 @@ func (f *file) write(c content) error {
 		return err
 	}
 	f.fresh = nil
+	if err := f.syncDir(filepath.Dir(f.target)); err != nil {
+		return err
+	}
 	info, err := os.Stat(f.path)
 	if err != nil {
 		return err
 	}
 	f.note(info, c)
-	return private.SyncDir(filepath.Dir(f.target))
+	return nil
 }
 
 func encode(c content) []byte {

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 // Keyset has all keys of a gateway: the fixed keys of the settings and the keys of
@@ -63,7 +65,7 @@ func NewKeyset(secrets ...string) *Keyset {
 // the gateway would refuse valid callers or accept everyone.
 func Open(path string, log *slog.Logger, secrets ...string) (*Keyset, error) {
 	ks := NewKeyset(secrets...)
-	ks.log, ks.file = log, &file{path: path}
+	ks.log, ks.file = log, &file{path: path, syncDir: private.SyncDir}
 	c, err := ks.file.read()
 	if err != nil {
 		return nil, fmt.Errorf("API keys: %w", err)

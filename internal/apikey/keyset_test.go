@@ -611,3 +611,20 @@ func TestGuardedGroupsHaveABound(t *testing.T) {
 		t.Errorf("%d groups are guarded, want %d", guards, maxGuards)
 	}
 }
+
+// The file is what counts also if a change fails behind the rename: a key that it no longer
+// has ends with the next look at it.
+func TestAChangeThatFailsBehindTheRename(t *testing.T) {
+	ks := open(t, filepath.Join(t.TempDir(), "keys.json"))
+	gone, secret := create(t, ks, Spec{Name: "gone", Scopes: Admin})
+	ks.file.syncDir = func(string) error { return errors.New("the disk has failed") }
+	if err := ks.Revoke(gone.ID); err == nil {
+		t.Fatal("the change did not fail")
+	}
+	if err := ks.reload(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ks.Authenticate(secret, time.Now()); !errors.Is(err, ErrUnknown) {
+		t.Errorf("a key that the file no longer has: %v, want ErrUnknown", err)
+	}
+}

@@ -88,15 +88,20 @@ func (e *environ) configCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Check settings without starting anything",
+		Long:  "Check settings without starting anything. A file that a setting names and that does not exist is a warning: the service may get it at its start.",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				file = args[0]
 			}
-			if _, _, err := e.load(file, cmd.Flags(), false); err != nil {
+			cfg, from, err := e.load(file, cmd.Flags(), false)
+			if err != nil {
 				return err
 			}
-			_, err := fmt.Fprintln(e.out, "ok")
+			for _, p := range cfg.Missing(from) {
+				fmt.Fprintln(e.err, "warning:", &config.Error{Problems: []config.Problem{p}})
+			}
+			_, err = fmt.Fprintln(e.out, "ok")
 			return err
 		},
 	}

@@ -65,10 +65,10 @@ type TCP struct {
 	DeliveryRate         int      `yaml:"delivery_rate" help:"deliveries per second to one device; ten seconds' worth at once, others wait; 0 = no limit" min:"0"`
 	DeliveryByteRate     Size     `yaml:"delivery_byte_rate" help:"bytes of payloads per second to one device, likewise; 0 = no limit" min:"0" max:"1GiB"`
 	TLS                  string   `yaml:"tls" help:"whether devices may or must speak TLS on this port" oneof:"off|optional|required"`
-	TLSCertFile          string   `yaml:"tls_cert_file" help:"PEM file of the device port's certificate and its intermediate certificates; reloaded when it changes"`
-	TLSKeyFile           string   `yaml:"tls_key_file" help:"PEM file of its private key"`
+	TLSCertFile          string   `yaml:"tls_cert_file" help:"PEM file of the device port's certificate and its intermediate certificates; reloaded when it changes" file:"read"`
+	TLSKeyFile           string   `yaml:"tls_key_file" help:"PEM file of its private key" file:"read"`
 	TLSClientAuth        string   `yaml:"tls_client_auth" help:"whether devices may or must show a certificate of their own" oneof:"off|optional|required"`
-	TLSClientCAFile      string   `yaml:"tls_client_ca_file" help:"PEM file of the authorities that sign devices' certificates"`
+	TLSClientCAFile      string   `yaml:"tls_client_ca_file" help:"PEM file of the authorities that sign devices' certificates" file:"read"`
 	ProxyTrusted         []string `yaml:"proxy_trusted" help:"addresses and networks of load balancers; their connections must begin with a PROXY header" check:"networks"`
 	DuplicateID          string   `yaml:"duplicate_id" help:"when an id connects again: the new connection takes over, or is rejected" oneof:"takeover|reject"`
 }
@@ -95,8 +95,8 @@ type HTTP struct {
 	MaxBodies           Size     `yaml:"max_bodies" help:"bytes of request bodies in memory; other requests are refused and may come back later" min:"64MiB"`
 	MaxStreams          int      `yaml:"max_streams" help:"open event streams" min:"1"`
 	MaxStreamsPerKey    int      `yaml:"max_streams_per_key" help:"the same with one API key" min:"1"`
-	TLSCertFile         string   `yaml:"tls_cert_file" help:"PEM file of a certificate: with one the API speaks HTTPS; reloaded when it changes"`
-	TLSKeyFile          string   `yaml:"tls_key_file" help:"PEM file of its private key"`
+	TLSCertFile         string   `yaml:"tls_cert_file" help:"PEM file of a certificate: with one the API speaks HTTPS; reloaded when it changes" file:"read"`
+	TLSKeyFile          string   `yaml:"tls_key_file" help:"PEM file of its private key" file:"read"`
 }
 
 // Data configures the store.
@@ -145,13 +145,13 @@ type Auth struct {
 	APIKeys     []Secret `yaml:"api_keys" help:"keys of callers, each lwk_ and at least 16 characters; empty = no key needed" check:"apikey"`
 	DeviceToken Secret   `yaml:"device_token" help:"token that a device must register with; empty = no token needed"`
 
-	DeviceTokensFile      string   `yaml:"device_tokens_file" help:"file with the tokens of devices, written by: longwire devices token create"`
-	DeviceJWTKeys         string   `yaml:"device_jwt_keys" help:"keys of signed device tokens (JWT): a JWKS or PEM file, or a directory of such files"`
+	DeviceTokensFile      string   `yaml:"device_tokens_file" help:"file with the tokens of devices, written by: longwire devices token create" file:"read"`
+	DeviceJWTKeys         string   `yaml:"device_jwt_keys" help:"keys of signed device tokens (JWT): a JWKS or PEM file, or a directory of such files" file:"read"`
 	DeviceJWTIssuer       string   `yaml:"device_jwt_issuer" help:"issuer (iss) of signed device tokens; empty = any"`
 	DeviceJWTAudience     string   `yaml:"device_jwt_audience" help:"audience (aud) of signed device tokens; empty = any"`
 	DeviceJWTLeeway       Duration `yaml:"device_jwt_leeway" help:"difference of clocks that signed device tokens may have" min:"0s" max:"10m"`
 	DeviceCertificateID   string   `yaml:"device_certificate_id" help:"the name in a device's certificate that is its id" oneof:"none|cn|san_dns|san_uri|san_email"`
-	DeviceRevokedFile     string   `yaml:"device_revoked_file" help:"PEM file of lists of revoked certificates (CRL), signed by authorities in tcp.tls_client_ca_file; reloaded when it changes"`
+	DeviceRevokedFile     string   `yaml:"device_revoked_file" help:"PEM file of lists of revoked certificates (CRL), signed by authorities in tcp.tls_client_ca_file; reloaded when it changes" file:"read"`
 	DeviceHookURL         string   `yaml:"device_hook_url" help:"HTTP service (hook) that decides whether a device may register" check:"url"`
 	DeviceHookSecret      Secret   `yaml:"device_hook_secret" help:"bearer token for the hook; empty = none"`
 	DeviceHookMode        string   `yaml:"device_hook_mode" help:"enforce the hook's answers, or monitor: only report them" oneof:"enforce|monitor"`

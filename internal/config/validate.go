@@ -2,7 +2,9 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -115,6 +117,20 @@ func (c *Config) PrivateFiles() []private.Place {
 	}
 	if c.Audit.File != "-" { // - stands for the ordinary log
 		list = append(list, private.Place{Kind: "audit log", Path: c.Audit.File})
+	}
+	return list
+}
+
+// Missing lists the files that settings name, that serve reads and that do not exist.
+func (c *Config) Missing(from Provenance) (list []Problem) {
+	for _, s := range settings(c) {
+		name := s.value.String()
+		if s.field.Tag.Get("file") == "" || name == "" {
+			continue
+		}
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+			list = append(list, Problem{Setting: s.key, Text: name + " does not exist", Source: from.Of(s.key)})
+		}
 	}
 	return list
 }

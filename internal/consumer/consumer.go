@@ -267,11 +267,16 @@ type Batch struct {
 // wait is over. lease is that of the call before, "" for the first. It returns
 // ErrNotFound, a *HeldError or an error of the store.
 func (m *Manager) Pull(ctx context.Context, name string, limit apikey.Limit, lease, from string, most int, wait time.Duration) (b Batch, err error) {
-	c, after, filter, lease, err := m.take(name, limit, lease, from, wait)
+	c, after, filter, granted, err := m.take(name, limit, lease, from, wait)
 	if err != nil {
 		return b, err
 	}
-	b.Lease = lease
+	b.Lease = granted
+	defer func() {
+		if err != nil && granted != lease { // the caller does not learn it
+			m.release(c, granted)
+		}
+	}()
 	sub, gap, err := m.cfg.Gateway.Subscribe(after)
 	if err != nil {
 		return b, err
@@ -295,7 +300,7 @@ func (m *Manager) Pull(ctx context.Context, name string, limit apikey.Limit, lea
 			continue
 		}
 		if err != nil {
-			if ctx.Err() != nil {
+			if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 				err = nil // the wait is over
 			}
 			break
@@ -319,6 +324,15 @@ func (m *Manager) Pull(ctx context.Context, name string, limit apikey.Limit, lea
 		c.delivered = max(c.delivered, b.Through)
 	}
 	return b, err
+}
+
+// release ends a lease, if it is still the consumer's.
+func (m *Manager) release(c *held, lease string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c.lease == lease {
+		c.lease = ""
+	}
 }
 
 // take gives the caller the lease of a consumer, at least for the time of its wait.

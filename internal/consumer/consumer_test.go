@@ -83,6 +83,36 @@ func (w *world) ack(b Batch, through uint64) {
 	}
 }
 
+// unreadable is a store whose events cannot be read.
+type unreadable struct{ gateway.Store }
+
+func (unreadable) Events(uint64, int, []gateway.Event) ([]gateway.Event, uint64, error) {
+	return nil, 0, errors.New("the disk cannot be read")
+}
+
+// A pull from a log that cannot be read fails, also without a wait: an answer without
+// events would say that there are none. The next pull need not wait for a lease that
+// nobody knows.
+func TestAPullThatCannotRead(t *testing.T) {
+	for _, wait := range []time.Duration{0, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s := memstore.New(memstore.Options{})
+			t.Cleanup(func() { s.Close() })
+			w := &world{T: t, g: gatewaytest.New(t, unreadable{s}, gateway.Config{EventBuffer: 1})}
+			w.start()
+			w.put("c", uplinks, apikey.Limit{})
+			w.send(gatewaytest.Connect(t, w.g, "a", gatewaytest.Options{}), 1, 9)
+			if b, err := w.m.Pull(t.Context(), "c", apikey.Limit{}, "", "here", 10, wait); err == nil {
+				t.Errorf("with a wait of %v: %d events and no error", wait, len(b.Events))
+			}
+			var other *HeldError
+			if _, err := w.m.Pull(t.Context(), "c", apikey.Limit{}, "", "here", 10, wait); err == nil || errors.As(err, &other) {
+				t.Errorf("the next pull, with a wait of %v: %v; want the error of the store", wait, err)
+			}
+		})
+	}
+}
+
 // A consumer that begins with the oldest event is behind the kept events, and not behind
 // those that the log does not have.
 func TestLagCountsKeptEvents(t *testing.T) {
