@@ -7,9 +7,11 @@ import { codes } from './codes.en.ts'
 type Schemas = components['schemas']
 type Slug<T extends string> = T extends `/docs/problems/${infer S}` ? S : never
 
+const number = new Intl.NumberFormat('en-GB').format
+
 /** "1 device", "3 devices". */
 function count(n: number, one: string, many = one + 's'): string {
-  return new Intl.NumberFormat('en-GB').format(n) + ' ' + (n === 1 ? one : many)
+  return number(n) + ' ' + (n === 1 ? one : many)
 }
 
 const by: Record<Schemas['ClosedBy'], string> = {
@@ -230,7 +232,7 @@ export const en = {
   oldest: (d: string) => `the oldest for ${d}`,
   diskFree: (size: string) => `${size} free`,
   ackTime: 'Time to the ack',
-  chartOnline: (low: number, high: number, d: string) => `between ${low} and ${high} in the last ${d}`,
+  chartOnline: (low: number, high: number, d: string) => `between ${number(low)} and ${number(high)} in the last ${d}`,
   chartAcks: (n: number, d: string) => `${count(n, 'ack')} in the last ${d}`,
   chartAckTime: (half: string, most: string) => `at the last: half within ${half}, 99 of 100 within ${most}`,
   asTable: 'As a table',
@@ -238,7 +240,7 @@ export const en = {
   runningFor: (d: string) => `running for ${d}`,
   look: 'Look',
   find: 'Find',
-  omitted: (n: number) => `and ${n} more`,
+  omitted: (n: number) => `and ${number(n)} more`,
   since: 'since',
 
   // Clients
@@ -278,7 +280,7 @@ export const en = {
   cancel: 'Cancel',
   cancelOne: 'Cancel this message',
   cancelOneText: (id: string) => `${id} becomes canceled. If the device has received it, the device may still act on it.`,
-  cancelAll: (n: number) => `Cancel all ${n}`,
+  cancelAll: (n: number) => `Cancel all ${number(n)}`,
   cancelAllText: (id: string, n: number) => `All messages of ${id} up to the newest shown here become canceled, ${count(n, 'message')} now. Later ones stay.`,
   probe: 'Probe',
   probing: 'Asking…',
@@ -341,7 +343,7 @@ export const en = {
   deliveries: 'Deliveries',
   cancelRest: 'Cancel the rest',
   cancelRestText: (n: number) => `${count(n, 'delivery', 'deliveries')} that are not final become canceled. Devices that have received it may still act on it.`,
-  percent: (done: number, total: number) => `${count(done, 'of', 'of')} ${new Intl.NumberFormat('en-GB').format(total)} final`,
+  percent: (done: number, total: number) => `${count(done, 'of', 'of')} ${number(total)} final`,
   metadata: 'Metadata',
 
   // New push

@@ -3,9 +3,7 @@
 import type { Sentences } from './en.ts'
 import { codes } from './codes.zh.ts'
 
-function n(value: number): string {
-  return new Intl.NumberFormat('zh-CN').format(value)
-}
+const n = new Intl.NumberFormat('zh-CN').format
 
 export const zh: Sentences = {
   ...codes,
@@ -215,7 +213,7 @@ export const zh: Sentences = {
   ackTime: '确认用时',
   chartOnline: (low, high, d) => `最近 ${d}在 ${n(low)} 与 ${n(high)} 之间`,
   chartAcks: (count, d) => `最近 ${d}共 ${n(count)} 个确认`,
-  chartAckTime: (half: string, most: string) => `最近：半数在 ${half} 内，99% 在 ${most} 内`,
+  chartAckTime: (half, most) => `最近：半数在 ${half} 内，99% 在 ${most} 内`,
   asTable: '显示表格',
   asCurve: '显示曲线',
   runningFor: (d) => `已运行 ${d}`,
@@ -371,15 +369,15 @@ export const zh: Sentences = {
   webhookRetry: '重试时长',
   webhookUpToDate: '它已收到全部事件。',
   webhookButGivenUp: '除已放弃的事件外，它已收到全部事件。',
-  webhookBehind: (n: number, d: string) => `最多有 ${n} 个事件在等待，最早的已等 ${d}。`,
-  webhookRetries: (n: number) => `${n} 个客户端的事件发送失败，正在重试。`,
+  webhookBehind: (count, d) => `最多有 ${n(count)} 个事件在等待，最早的已等 ${d}。`,
+  webhookRetries: (count) => `${n(count)} 个客户端的事件发送失败，正在重试。`,
   webhookIsDown: '一分钟内没有请求成功。网关会再试，其间不会丢失任何事件。',
   webhookPaused: '它已暂停，事件等到恢复后再发送。',
   webhookDisabled: { gone: '端点回答 410：它不再需要事件。', no_success: '五天没有请求成功。' },
   deadLetters: '已放弃',
-  deadMore: (n: number) => `显示最早的 ${n} 个。`,
+  deadMore: (count) => `显示最早的 ${count} 个。`,
   redeliver: '重新发送',
-  redelivered: (n: number) => `已送达 ${n} 个事件`,
+  redelivered: (count) => `已送达 ${n(count)} 个事件`,
   replay: '重放',
   replayText: '网关把日志里过滤条件选中的事件再发送一次，编号不变，并带上 Webhook-Replay: true 头。',
   replayStarted: '重放在后台进行。',
