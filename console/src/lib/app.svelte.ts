@@ -51,6 +51,7 @@ class App {
   refused = $state.raw<Failure | null>(null)
   /** When an answer last came, in the server's time. */
   heard = $state(now())
+  #choices = 0 // of a language
 
   async start(): Promise<void> {
     setInterval(() => {
@@ -79,9 +80,12 @@ class App {
   }
 
   async speak(language: Language, keep = true): Promise<void> {
-    this.t = language === 'zh' ? (await import('../sentences/zh.ts')).zh : en
-    this.language = language
-    document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en'
+    const choice = ++this.#choices
+    const chinese = language === 'zh' && (await import('../sentences/zh.ts').catch(() => null)) // null: no answer, or files of another version
+    if (choice !== this.#choices) return // another was chosen meanwhile
+    this.t = chinese ? chinese.zh : en
+    this.language = chinese ? 'zh' : 'en'
+    document.documentElement.lang = chinese ? 'zh-CN' : 'en'
     if (keep) store('language', language === 'zh' ? 'zh-CN' : 'en')
   }
 

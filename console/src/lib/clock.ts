@@ -8,8 +8,8 @@ let known = false
 export function observe(server: number, sentAt: number, receivedAt: number): void {
   if (!Number.isFinite(server)) return
   const measured = server - (sentAt + receivedAt) / 2
-  // The Date header has a resolution of a second: a smaller difference says nothing.
-  if (!known || Math.abs(measured - skew) > 1000) skew = measured
+  // The Date header has a resolution of a second, and may be of any moment under way: a smaller difference says nothing.
+  if (!known || Math.abs(measured - skew) > 1000 + (receivedAt - sentAt) / 2) skew = measured
   known = true
 }
 

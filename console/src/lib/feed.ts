@@ -70,6 +70,7 @@ export class Feed<T> {
       })
       if (!response.ok) {
         const failed = await failure(response)
+        if (this.#abort !== abort) return // stopped meanwhile
         if (failed.status === 429 || failed.status >= 500) return this.#retry(abort, failed.retryAfter * 1000)
         this.#abort = null
         return this.#options.state({ at: 'failed', failure: failed })
