@@ -146,6 +146,8 @@ export const en = {
     ['g o', 'overview'],
     ['g c', 'clients'],
     ['g m', 'messages'],
+    ['g u', 'uplinks'],
+    ['g e', 'events'],
     ['n', 'new push'],
     ['space', 'pause, resume'],
     ['?', 'these keys'],
