@@ -1,1 +1,0 @@
-import{Ft as e}from"./index-DFS-4JEp.js";e();
