@@ -123,3 +123,26 @@ test('a list of the newest keeps its beginning: what came since is not put betwe
   await window.want(0, 240)
   for (let i = 0; i <= 240; i++) expect(window.at(i)).toBe(100_000 - i)
 })
+
+test('rows in sight change in place, wherever they are', async () => {
+  let state = 'queued'
+  let loads = 0
+  const window = new Window<{ id: number; state: string }>(async (cursor) => {
+    loads++
+    const from = Number(cursor || 0)
+    const items = Array.from({ length: 100 }, (_, i) => ({ id: from + i, state }))
+    return { items: state === 'acked' ? items.filter((each) => each.id !== 250) : items, next_cursor: String(from + 100) }
+  })
+  await window.want(0, 399)
+  state = 'acked'
+  loads = 0
+  await window.refresh(240, 260, (each) => String(each.id))
+  expect(loads).toBe(1)
+  expect([199, 200, 250, 299, 300].map((at) => window.at(at))).toEqual([
+    { id: 199, state: 'queued' },
+    { id: 200, state: 'acked' },
+    { id: 250, state: 'queued' }, // gone: it moves no other row
+    { id: 299, state: 'acked' },
+    { id: 300, state: 'queued' },
+  ])
+})

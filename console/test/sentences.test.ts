@@ -27,3 +27,14 @@ test('numbers are grouped', () => {
     for (const each of said) expect(each).toMatch(/^(?!.*\d{4}).*1,234,567/)
   }
 })
+
+test('numbers have groups of three in both languages, or in none', () => {
+  const many = 1_234_567
+  const groups = (of: Record<string, unknown>): Record<string, number> =>
+    Object.fromEntries(
+      Object.entries(of)
+        .filter((each): each is [string, (...args: number[]) => string] => typeof each[1] === 'function')
+        .map(([name, say]) => [name, say(many, many, many).split('1,234,567').length - 1]),
+    )
+  expect(groups(zh)).toEqual(groups(en))
+})

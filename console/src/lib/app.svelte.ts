@@ -2,7 +2,7 @@
 // session.
 
 import { call, session, asFailure, Failure } from './call.ts'
-import { difference, now } from './clock.ts'
+import { difference, now, silence } from './clock.ts'
 import type { Language, Zone } from './format.ts'
 import type { components } from './schema.d.ts'
 import type { Sentences } from '../sentences/en.ts'
@@ -49,8 +49,8 @@ class App {
   secret = $state(false)
   /** Why the gateway does not say it. */
   refused = $state.raw<Failure | null>(null)
-  /** When an answer last came, in the server's time. */
-  heard = $state(now())
+  /** For how long the gateway has answered nothing that this page asked, in ms. */
+  silence = $state(0)
 
   async start(): Promise<void> {
     setInterval(() => {
@@ -76,6 +76,7 @@ class App {
   beat(): void {
     this.now = now()
     this.skew = difference()
+    this.silence = silence()
   }
 
   async speak(language: Language, keep = true): Promise<void> {

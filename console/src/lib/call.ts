@@ -1,7 +1,7 @@
 // Calls of /v1. Every request of the console goes through here, and the command that
 // "copy as curl" gives is made from the same description of the request.
 
-import { observe } from './clock.ts'
+import { asking, observe } from './clock.ts'
 import type { components } from './schema.d.ts'
 
 export type Problem = components['schemas']['Problem']
@@ -69,12 +69,6 @@ function headers(call: Call): Record<string, string> {
   return out
 }
 
-export interface Answer<T> {
-  data: T
-  status: number
-  headers: Headers
-}
-
 /** JSON that somebody typed. It goes out letter by letter: JSON.parse would change 9007199254740993 and 1e400. */
 export class Typed {
   constructor(readonly json: string) {}
@@ -88,11 +82,10 @@ export function encode(body: unknown): string {
   return '{' + members.map(([name, value]) => JSON.stringify(name) + ':' + encode(value)).join() + '}'
 }
 
-/** Makes one call. Throws a Failure, or the AbortError of the signal. */
-export async function answer<T>(call: Call, signal?: AbortSignal): Promise<Answer<T>> {
-  const response = await respond(call, signal)
-  const body = response.status === 204 ? '' : await response.text()
-  return { data: (body ? JSON.parse(body) : undefined) as T, status: response.status, headers: response.headers }
+/** Makes one call and returns its body. Throws a Failure, or the AbortError of the signal. */
+export async function call<T>(request: Call, signal?: AbortSignal): Promise<T> {
+  const body = await text(request, signal)
+  return (body ? JSON.parse(body) : undefined) as T
 }
 
 /** Makes one call and returns its body as it came. */
@@ -111,6 +104,7 @@ async function respond(call: Call, signal?: AbortSignal): Promise<Response> {
   if (call.body !== undefined) init.body = encode(call.body)
   if (signal) init.signal = signal
   let response: Response
+  asking()
   try {
     response = await fetch(base(location) + target(call), init)
   } catch (error) {
@@ -120,11 +114,6 @@ async function respond(call: Call, signal?: AbortSignal): Promise<Response> {
   observe(Date.parse(response.headers.get('Date') ?? ''), sent, Date.now())
   if (!response.ok) throw await failure(response)
   return response
-}
-
-/** Makes one call and returns its body. */
-export async function call<T>(request: Call, signal?: AbortSignal): Promise<T> {
-  return (await answer<T>(request, signal)).data
 }
 
 /** Reads the failure that a response tells. */

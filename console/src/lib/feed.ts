@@ -1,6 +1,7 @@
 // One stream of lines from the gateway, read with fetch: it can send a header, tells
 // 401 and 429 apart from a broken wire, and chooses its own pauses.
 
+import { asking, observe } from './clock.ts'
 import { base, failure, session, target, type Call, type Failure } from './call.ts'
 
 export type FeedState = { at: 'connecting' } | { at: 'live' } | { at: 'waiting'; until: number } | { at: 'paused' } | { at: 'failed'; failure: Failure }
@@ -58,6 +59,8 @@ export class Feed<T> {
     }
     try {
       alive()
+      asking()
+      const sent = Date.now()
       const headers: Record<string, string> = { Accept: 'application/x-ndjson', 'Longwire-Console': '1' }
       if (this.#options.resumeHeader && this.#cursor) headers[this.#options.resumeHeader] = this.#cursor
       if (session.bearer) headers['Authorization'] = 'Bearer ' + session.bearer
@@ -68,8 +71,10 @@ export class Feed<T> {
         cache: 'no-store',
         redirect: 'error',
       })
+      observe(Date.parse(response.headers.get('Date') ?? ''), sent, Date.now())
       if (!response.ok) {
         const failed = await failure(response)
+        if (this.#abort !== abort) return // stopped meanwhile
         if (failed.status === 429 || failed.status >= 500) return this.#retry(abort, failed.retryAfter * 1000)
         this.#abort = null
         return this.#options.state({ at: 'failed', failure: failed })

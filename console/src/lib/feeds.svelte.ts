@@ -1,9 +1,7 @@
 // The streams of this tab. They run while the tab is visible and one of three, and the
 // reader has not paused them.
 
-import { app } from './app.svelte.ts'
 import { Feed, type FeedOptions, type FeedState } from './feed.ts'
-import { now } from './clock.ts'
 import { Tabs } from './tabs.ts'
 
 class Feeds {
@@ -13,10 +11,6 @@ class Feeds {
   /** Whether this tab is one of the three that may hold a stream. */
   may = $state(false)
   #feeds = new Set<Feed<never>>()
-
-  get any(): boolean {
-    return this.state !== null
-  }
 
   start(): () => void {
     const tabs = new Tabs((may) => {
@@ -37,14 +31,7 @@ class Feeds {
     const feed = new Feed<T>(
       {
         ...options,
-        state: (state) => {
-          this.state = state
-          if (state.at === 'live') app.heard = now()
-        },
-        line: (line) => {
-          app.heard = now()
-          options.line(line)
-        },
+        state: (state) => (this.state = state),
       },
       cursor,
     )

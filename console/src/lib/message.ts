@@ -1,4 +1,4 @@
-import { stateOf, states, type State } from './states.ts'
+import { states, type State } from './states.ts'
 import type { components } from './schema.d.ts'
 
 export type Message = components['schemas']['Message']
@@ -27,5 +27,3 @@ export function preview(message: { preview?: string; text?: string; json?: unkno
   if (message.base64 !== undefined) return 'base64 ' + message.base64.slice(0, 56)
   return message.payload_bytes === undefined ? '' : message.payload_bytes + ' B'
 }
-
-export { stateOf }

@@ -11,12 +11,6 @@ export interface ListPage<T> {
   prev_cursor?: string
 }
 
-export interface Row<T> {
-  /** The row's place, counted from the first row of the window's first page ever loaded. */
-  index: number
-  item: T
-}
-
 const kept = 10 // pages, and the first: read again, a list of the newest would begin with other rows, and those between would be missing
 
 interface Slot<T> {
@@ -32,9 +26,9 @@ export class Window<T> {
   #next: string | null = ''
   #earlier: string | null = null
   #loading: Promise<void> | null = null
-  #load: (cursor: string) => Promise<ListPage<T>>
+  #load: (cursor: string, signal?: AbortSignal) => Promise<ListPage<T>>
 
-  constructor(load: (cursor: string) => Promise<ListPage<T>>) {
+  constructor(load: (cursor: string, signal?: AbortSignal) => Promise<ListPage<T>>) {
     this.#load = load
   }
 
@@ -127,6 +121,15 @@ export class Window<T> {
       this.#loading = null
     }
     return count
+  }
+
+  /** Asks again for the pages of the rows from first to last, and changes those rows in place. key tells one from another. */
+  async refresh(first: number, last: number, key: (item: T) => string, signal?: AbortSignal): Promise<void> {
+    for (const slot of this.#slots.filter((each) => each.items && each.start <= last && each.start + each.count > first)) {
+      const { items } = await this.#load(slot.cursor, signal)
+      const fresh = new Map(items.map((each) => [key(each), each]))
+      slot.items &&= slot.items.map((each) => fresh.get(key(each)) ?? each)
+    }
   }
 
   /** Changes rows in place, without moving any. */

@@ -7,7 +7,7 @@ import { codes } from './codes.en.ts'
 type Schemas = components['schemas']
 type Slug<T extends string> = T extends `/docs/problems/${infer S}` ? S : never
 
-const number = (n: number) => new Intl.NumberFormat('en-GB').format(n)
+const number = new Intl.NumberFormat('en-GB').format
 
 /** "1 device", "3 devices". */
 function count(n: number, one: string, many = one + 's'): string {

@@ -3,9 +3,7 @@
 import type { Sentences } from './en.ts'
 import { codes } from './codes.zh.ts'
 
-function n(value: number): string {
-  return new Intl.NumberFormat('zh-CN').format(value)
-}
+const n = new Intl.NumberFormat('zh-CN').format
 
 export const zh: Sentences = {
   ...codes,
@@ -217,7 +215,7 @@ export const zh: Sentences = {
   ackTime: '确认用时',
   chartOnline: (low, high, d) => `最近 ${d}在 ${n(low)} 与 ${n(high)} 之间`,
   chartAcks: (count, d) => `最近 ${d}共 ${n(count)} 个确认`,
-  chartAckTime: (half: string, most: string) => `最近：半数在 ${half} 内，99% 在 ${most} 内`,
+  chartAckTime: (half, most) => `最近：半数在 ${half} 内，99% 在 ${most} 内`,
   asTable: '显示表格',
   asCurve: '显示曲线',
   runningFor: (d) => `已运行 ${d}`,
@@ -379,7 +377,7 @@ export const zh: Sentences = {
   webhookPaused: '它已暂停，事件等到恢复后再发送。',
   webhookDisabled: { gone: '端点回答 410：它不再需要事件。', no_success: '五天没有请求成功。' },
   deadLetters: '已放弃',
-  deadMore: (n: number) => `显示最早的 ${n} 个。`,
+  deadMore: (count) => `显示最早的 ${count} 个。`,
   redeliver: '重新发送',
   redelivered: (count) => `已送达 ${n(count)} 个事件`,
   replay: '重放',

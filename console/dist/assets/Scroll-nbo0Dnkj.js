@@ -1,1 +1,0 @@
-import{Ct as e,K as t,Rt as n,ft as r,rt as i,ut as a,xt as o}from"./index-B8bHtu5u.js";var s=r(`<div role="region" tabindex="0" class="svelte-ygh2g5"><!></div>`);function c(r,c){var l=s(),u=e(l);i(u,()=>c.children),n(l),o(()=>t(l,`aria-label`,c.label)),a(r,l)}export{c as t};

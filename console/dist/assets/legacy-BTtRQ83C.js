@@ -1,1 +1,0 @@
-import{It as e}from"./index-B8bHtu5u.js";e();

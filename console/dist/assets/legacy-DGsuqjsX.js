@@ -1,0 +1,1 @@
+import{Ft as e}from"./index-BbKcvO4j.js";e();
