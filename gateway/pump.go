@@ -403,24 +403,24 @@ func (s *Session) send(p Transmission) (sent, more bool) {
 			n.later = t.later
 		}
 	}
+	before := s.cursor
+	s.cursor = p.Seq // its answer, and then a takeover, may come before Deliver returns
 	s.mu.Unlock()
 
 	err := s.link.Deliver(p)
 	if err == nil {
-		s.mu.Lock()
-		s.cursor = p.Seq
 		if p.Ask {
+			s.mu.Lock()
 			if e := s.findLocked(p.Seq, false); e != nil && !e.gone() {
 				s.noteLocked(e, HappenedAsked)
 			}
-		}
-		s.mu.Unlock()
-		if p.Ask {
+			s.mu.Unlock()
 			s.g.counts.asks.Add(1)
 		}
 		return true, true
 	}
 	s.mu.Lock()
+	s.cursor = before
 	if e := s.findLocked(p.Seq, false); e != nil {
 		s.dropLocked(e)
 	}
