@@ -50,7 +50,7 @@ func TestEvictionForgetsTheAttemptsOfOfflineClients(t *testing.T) {
 	if left := g.hub.unsettled.Load(); left != 1 {
 		t.Errorf("%d attempts are kept, want that at the open message", left)
 	}
-	if _, open := g.hub.triedBefore("both", 2); open.attempts != 1 {
+	if _, open := g.hub.triedBefore("both", 2, func(*Session) {}); open.attempts != 1 {
 		t.Errorf("%+v is kept of the open message", open)
 	}
 	if sent := g.TransmissionsOf(&Delivery{Client: "both", Seq: 1, State: Expired}); sent.Attempts != 2 || !sent.Known {
