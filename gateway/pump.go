@@ -348,10 +348,15 @@ func (s *Session) asksForLocked(seq Seq) bool {
 }
 
 // passedAllLocked ends the asking, and the repeats of the session before. Every
-// message that the store accepts from now on has a higher sequence.
+// message that the store accepts from now on has a higher sequence. The attempts that no
+// transmission took are of deliveries that became final while a session handed them on.
 func (s *Session) passedAllLocked() {
 	if w := s.work; w != nil {
 		w.askThrough, w.sentThrough = 0, 0
+		for _, t := range w.tried {
+			s.g.ends.add(s.client, t, s.g.now())
+		}
+		w.tried = nil
 		s.relaxLocked()
 	}
 }
