@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,31 +14,32 @@ import (
 // refusingStore refuses verdicts while it is set to.
 type refusingStore struct {
 	gateway.Store
-	refuses bool
+	refuses atomic.Bool
 }
 
 func (s *refusingStore) Settle(o gateway.Outcome, urgent bool) error {
-	if s.refuses {
+	if s.refuses.Load() {
 		return gateway.ErrUnavailable
 	}
 	return s.Store.Settle(o, urgent)
 }
 
 func (s *refusingStore) TrySettle(o gateway.Outcome, urgent bool) bool {
-	return !s.refuses && s.Store.TrySettle(o, urgent)
+	return !s.refuses.Load() && s.Store.TrySettle(o, urgent)
 }
 
 // refused runs f with a delivery of which the device has had one transmission, and whose
 // verdict the store has just refused.
 func refused(t *testing.T, f func(t *testing.T, g *gateway.Gateway, l *gatewaytest.Link, m gateway.Message)) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &refusingStore{Store: memstore.New(memstore.Options{}), refuses: true}
+		store := &refusingStore{Store: memstore.New(memstore.Options{})}
+		store.refuses.Store(true)
 		t.Cleanup(func() { store.Store.(*memstore.Store).Close() })
 		g := gatewaytest.New(t, store, gateway.Config{})
 		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
 		m := push(t, g, "a", "one")
 		synctest.Wait()
-		store.refuses = false
+		store.refuses.Store(false)
 		f(t, g, l, m)
 	})
 }
