@@ -62,11 +62,13 @@ func (s *Session) settle(seq Seq, code AckCode, result []byte, at time.Time) {
 		return
 	}
 	s.g.counts.answered(f.is(flightAsked), code)
-	o := s.answeredLocked(f, code, result, at)
+	before, o := *f, s.answeredLocked(f, code, result, at)
 	last := s.dropLocked(f)
 	waits := s.waitsLocked()
 	s.mu.Unlock()
-	s.settleWith(o, last)
+	if s.g.store.Settle(o, s.g.awaited(o.Message, last)) != nil {
+		s.unsettled(before)
+	}
 	s.wakeIf(waits)
 }
 
@@ -279,15 +281,25 @@ func (s *Session) retryNow(seq Seq) {
 	s.wake()
 }
 
-// settleWith proposes a device's verdict to the store; last says whether no other
-// delivery of the message is on its way. If the store refuses the proposal, the
-// delivery is still queued there. A live session then sends it again, and the
-// next session would in any case.
-func (s *Session) settleWith(o Outcome, last bool) {
-	if err := s.g.store.Settle(o, s.g.awaited(o.Message, last)); err != nil {
-		f := inflight{seq: o.Seq, message: o.Message, attempts: int32(o.Attempts),
-			stage: stageDue, flags: flightRepeat | flightAway}
-		s.g.cfg.After(jitter(5*time.Second), func() { s.reenter(f) })
+// unsettled puts a delivery back whose verdict the store has refused: it is still queued
+// there. A live session sends it again, and the next session would in any case. Its
+// transmissions so far count on.
+func (s *Session) unsettled(f inflight) {
+	if f.gone() {
+		return
+	}
+	f.stage, f.flags = stageWaiting, f.flags&flightMany|flightRepeat|flightAway
+	f.retries = 0
+	f.forgetProgress()
+	s.mu.Lock()
+	live := !s.flags.has(flagClosed) && s.findLocked(f.seq, false) == nil
+	if live {
+		s.enterLocked(f)
+	}
+	s.mu.Unlock()
+	if live {
+		seq := f.seq
+		s.g.cfg.After(jitter(5*time.Second), func() { s.retryNow(seq) })
 	}
 }
 
@@ -295,12 +307,3 @@ func (s *Session) settleWith(o Outcome, last bool) {
 // caller waits for the message. For a message to many only the last outcome is
 // urgent; the others may share a write.
 func (g *Gateway) awaited(m MessageID, last bool) bool { return last && g.waiters.has(m) }
-
-func (s *Session) reenter(f inflight) {
-	s.mu.Lock()
-	if !s.flags.has(flagClosed) && s.findLocked(f.seq, false) == nil {
-		s.enterLocked(f)
-	}
-	s.mu.Unlock()
-	s.wake()
-}

@@ -144,8 +144,7 @@ func (g *Gateway) enter(s *Session, h *Hello, number uint64, c Credential) {
 	sh.arrivals[s.client].entered = number
 	g.counts.connects.Add(1)
 	if old != nil {
-		through := old.through()
-		s.inherit(old.retire(true), through)
+		s.inherit(old.retire(true))
 		s.flaps = old.flapsAfter(s.connectedTime())
 		g.counts.takeovers.Add(1)
 		sh.tallyLocked(s.client, replaced)
@@ -237,7 +236,7 @@ func (g *Gateway) leave(s *Session, reason string, unreported bool) {
 	seen := g.onWall(s.link.Stats().LastSeen)
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
-	tried := s.retire(unreported)
+	tried, _ := s.retire(unreported)
 	live := sh.sessions[s.client] == s
 	if live {
 		g.closes.add(s.client, closeNote{epoch: s.epoch, reason: reason, seen: seen, at: g.cfg.Now()}) // before the client reads as offline

@@ -50,7 +50,7 @@ func TestEvictionForgetsTheAttemptsOfOfflineClients(t *testing.T) {
 	if left := g.hub.unsettled.Load(); left != 1 {
 		t.Errorf("%d attempts are kept, want that at the open message", left)
 	}
-	if _, open := g.hub.triedBefore("both", 2); open.attempts != 1 {
+	if _, open := g.hub.triedBefore("both", 2, func(*Session) {}); open.attempts != 1 {
 		t.Errorf("%+v is kept of the open message", open)
 	}
 	if sent := g.TransmissionsOf(&Delivery{Client: "both", Seq: 1, State: Expired}); sent.Attempts != 2 || !sent.Known {
@@ -77,5 +77,27 @@ func TestTransmissionsAreKnownWhileTheyMove(t *testing.T) {
 	})
 	if sent := <-read; sent.Attempts != 2 || !sent.Known {
 		t.Errorf("a read during the move found %+v, want two attempts", sent)
+	}
+}
+
+// The attempts at a delivery that became final while a session handed them on do not stay in
+// the memory of the next one.
+func TestASessionKeepsNoAttemptsAtFinalDeliveries(t *testing.T) {
+	w := newStage(&explorer{cfg: handover{window: 1, n: 1, payload: 1}, kinds: []kind{toOne}, seen: map[string]bool{}})
+	w.published, w.final[1] = 1, true
+	w.link().ended = true
+	before := w.link().s
+	before.mu.Lock()
+	before.keepTriedLocked(attempt{seq: 1, sentAt: 5, attempts: 2})
+	before.mu.Unlock()
+	w.connect() // the store has told of the end before
+	for w.g.runs.head != nil {
+		w.pump()
+	}
+	if s := w.link().s; s.work != nil {
+		t.Errorf("the session keeps %+v, want nothing", s.work.tried)
+	}
+	if sent := w.g.TransmissionsOf(&Delivery{Client: "a", Seq: 1, State: Canceled}); sent.Attempts != 2 || !sent.Known {
+		t.Errorf("transmissions %+v, want two", sent)
 	}
 }

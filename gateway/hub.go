@@ -284,13 +284,18 @@ func (h *hub) recallLocked(sh *hubShard, id ClientID) []attempt {
 	return tried
 }
 
-// triedBefore returns the live session of a client or, when it is offline, the
-// attempts at seq of its sessions before.
-func (h *hub) triedBefore(id ClientID, seq Seq) (*Session, attempt) {
+// triedBefore calls read with the live session of a client, and returns it or, when the
+// client is offline, the attempts at seq of its sessions before. The session does not end
+// during read: it would hand the attempts on, and read would find none.
+func (h *hub) triedBefore(id ClientID, seq Seq, read func(*Session)) (*Session, attempt) {
 	sh := h.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return sh.sessions[id], attemptAt(sh.tried[id], seq)
+	s := sh.sessions[id]
+	if s != nil {
+		read(s)
+	}
+	return s, attemptAt(sh.tried[id], seq)
 }
 
 // attemptAt returns the attempts at seq, the zero value for none.

@@ -348,10 +348,15 @@ func (s *Session) asksForLocked(seq Seq) bool {
 }
 
 // passedAllLocked ends the asking, and the repeats of the session before. Every
-// message that the store accepts from now on has a higher sequence.
+// message that the store accepts from now on has a higher sequence. The attempts that no
+// transmission took are of deliveries that became final while a session handed them on.
 func (s *Session) passedAllLocked() {
 	if w := s.work; w != nil {
 		w.askThrough, w.sentThrough = 0, 0
+		for _, t := range w.tried {
+			s.g.ends.add(s.client, t, s.g.now())
+		}
+		w.tried = nil
 		s.relaxLocked()
 	}
 }
@@ -403,24 +408,24 @@ func (s *Session) send(p Transmission) (sent, more bool) {
 			n.later = t.later
 		}
 	}
+	before := s.cursor
+	s.cursor = p.Seq // its answer, and then a takeover, may come before Deliver returns
 	s.mu.Unlock()
 
 	err := s.link.Deliver(p)
 	if err == nil {
-		s.mu.Lock()
-		s.cursor = p.Seq
 		if p.Ask {
+			s.mu.Lock()
 			if e := s.findLocked(p.Seq, false); e != nil && !e.gone() {
 				s.noteLocked(e, HappenedAsked)
 			}
-		}
-		s.mu.Unlock()
-		if p.Ask {
+			s.mu.Unlock()
 			s.g.counts.asks.Add(1)
 		}
 		return true, true
 	}
 	s.mu.Lock()
+	s.cursor = before
 	if e := s.findLocked(p.Seq, false); e != nil {
 		s.dropLocked(e)
 	}

@@ -116,12 +116,7 @@ func (g *Gateway) InFlight(m *Message) (d Delivery, ok bool) {
 		return d, false
 	}
 	d = Delivery{Message: m.ID, Client: m.Client, Seq: m.Seq, State: Queued, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt}
-	s, before := g.hub.triedBefore(m.Client, m.Seq)
-	if s != nil {
-		ok = s.overlay(&d)
-	} else {
-		before.show(&d)
-	}
+	ok = g.overlayQueued(&d)
 	return d, ok || d.Attempts > 0
 }
 
@@ -134,12 +129,17 @@ func (g *Gateway) overlay(d *Delivery) {
 		g.showSends(d)
 		return
 	}
-	s, before := g.hub.triedBefore(d.Client, d.Seq)
+	g.overlayQueued(d)
+}
+
+// overlayQueued adds the knowledge of the client's sessions to a queued delivery. It reports
+// whether the delivery is in the window of the live one.
+func (g *Gateway) overlayQueued(d *Delivery) (inWindow bool) {
+	s, before := g.hub.triedBefore(d.Client, d.Seq, func(s *Session) { inWindow = s.overlay(d) })
 	if s == nil {
 		before.show(d)
-		return
 	}
-	s.overlay(d)
+	return inWindow
 }
 
 // Cancel withdraws a message: every delivery that is not final becomes canceled,

@@ -77,9 +77,9 @@ type Transmissions struct {
 // Known is false if a process before this one, or more than 16,384 such deliveries after it,
 // may have made it forgotten, or if it was on its way when its connection ended.
 func (g *Gateway) TransmissionsOf(d *Delivery) Transmissions {
-	s, t := g.hub.triedBefore(d.Client, d.Seq)
-	if s != nil && t.seq == 0 {
-		t = s.attemptOf(d.Seq)
+	var t attempt
+	if s, before := g.hub.triedBefore(d.Client, d.Seq, func(s *Session) { t = s.attemptOf(d.Seq) }); s == nil {
+		t = before
 	}
 	end, lost := g.ends.get(d.Client, d.Seq) // the last place: they come here from the other two
 	if end.seq != 0 {

@@ -87,12 +87,10 @@ func (s *Session) inherit(tried []attempt, through Seq) {
 	}
 }
 
-// through returns the highest sequence that this session, or the ones that it has
+// throughLocked returns the highest sequence that this session, or the ones that it has
 // replaced, may have handed to a link. A later session needs it because a verdict that
 // came at the takeover may not be in the store yet.
-func (s *Session) through() Seq {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Session) throughLocked() Seq {
 	if s.work == nil {
 		return s.cursor
 	}
@@ -171,25 +169,27 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 func (s *Session) Closed(reason string) { s.g.disconnected(s, reason) }
 
 // retire stops the session's deliveries and returns the attempts of the unacked
-// ones. unreported says that the link may still flush payloads, or has flushed some whose
-// Sent is still to come. These are among the attempts, because the device may have them.
-func (s *Session) retire(unreported bool) []attempt {
+// ones, and the result of throughLocked. unreported says that the link may still flush
+// payloads, or has flushed some whose Sent is still to come. These are among the attempts,
+// because the device may have them.
+func (s *Session) retire(unreported bool) (tried []attempt, through Seq) {
 	s.mu.Lock()
+	through = s.throughLocked()
 	if s.flags.has(flagClosed) {
 		s.mu.Unlock()
-		return nil
+		return nil, through
 	}
 	s.flags |= flagClosed
 	if s.work == nil {
 		s.mu.Unlock()
-		return nil
+		return nil, through
 	}
 	calls, tried := s.abandonLocked(unreported)
 	s.mu.Unlock()
 	for _, c := range calls {
 		c.lost()
 	}
-	return tried
+	return tried, through
 }
 
 // endCalls ends the session's online calls because the gateway stops.

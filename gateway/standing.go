@@ -46,11 +46,11 @@ const ManyRetries = 6
 
 // Standing returns the place of a queued delivery, and brings d up to date with it.
 func (g *Gateway) Standing(d *Delivery) Standing {
-	s, before := g.hub.triedBefore(d.Client, d.Seq)
+	var st Standing
+	s, before := g.hub.triedBefore(d.Client, d.Seq, func(s *Session) { st = s.standing(d) })
 	if s == nil {
 		return Standing{MayHaveLeft: before.seq != 0 && before.sentAt == 0}
 	}
-	st := s.standing(d)
 	st.Waking = !st.InWindow && g.sent.isWalking(d.Message)
 	st.Link = s.link.Stats()
 	return st

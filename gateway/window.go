@@ -165,7 +165,7 @@ func (s *Session) enterLocked(f inflight) {
 	w := s.busyLocked()
 	w.flight = append(w.flight, f)
 	s.g.hub.inFlight.Add(1)
-	if f.notes != nil { // putBack
+	if f.notes != nil { // putBack or unsettled
 		s.g.notes.Add(1)
 	}
 	if f.is(flightOpen) {
