@@ -48,7 +48,8 @@ func newEventLog(s Store, n, maxBytes int) *eventLog {
 	return l
 }
 
-// read notes that events up to last have been read, which may be before logged hears of them.
+// read notes that a reader has got the events up to last. The store may have them before it
+// tells the gateway of them.
 func (l *eventLog) read(last uint64) {
 	for now := l.last.Load(); now < last && !l.last.CompareAndSwap(now, last); {
 		now = l.last.Load()
@@ -341,7 +342,7 @@ func (s *Subscription) fetch(buf []Event, n int) ([]Event, uint64, error) {
 		return buf, 0, ErrOverflow
 	}
 	buf, through, err := s.l.store.Events(s.next, n, buf)
-	s.l.read(through) // who asks for the end now must not get these again
+	s.l.read(through) // a later cursor at the end stands behind these
 	return buf, through, err
 }
 
