@@ -329,19 +329,31 @@ var situations = []situation{
 	}},
 
 	{name: "a sensor got it with the last output of its connection", code: why.ClientOffline, begin: func(s *scene) {
-		id := s.push("truck-1", "open")
-		sensor, err := net.Dial("tcp", s.app.tcp.Addr().String())
-		if err != nil {
-			s.Fatal(err)
+		for range 100 {
+			id := s.push("truck-1", "open")
+			sensor, err := net.Dial("tcp", s.app.tcp.Addr().String())
+			if err != nil {
+				s.Fatal(err)
+			}
+			io.WriteString(sensor, "REGISTER truck-1\nDATA 1 21.5\n")
+			sensor.(*net.TCPConn).CloseWrite()
+			got, err := io.ReadAll(sensor)
+			sensor.Close()
+			if err != nil {
+				s.Fatal(err)
+			}
+			s.offline("truck-1")
+			s.message(id)
+			var m client.Message
+			if s.get("/v1/messages/"+id, &m); strings.Contains(string(got), " open\n") && m.Attempts == 0 {
+				return
+			}
+			// On a busy machine the end of the input may come before the message, or the report of its flush first.
+			if _, err := s.api.Cancel(s.ctx(), id); err != nil {
+				s.Fatal(err)
+			}
 		}
-		defer sensor.Close()
-		io.WriteString(sensor, "REGISTER truck-1\nDATA 1 21.5\n")
-		sensor.(*net.TCPConn).CloseWrite()
-		if got, err := io.ReadAll(sensor); err != nil || !strings.Contains(string(got), " open\n") {
-			s.Fatalf("%v: the sensor got %q, want the message", err, got)
-		}
-		s.offline("truck-1")
-		s.message(id)
+		s.Fatal("no output was the last one")
 	}},
 
 	// It has left for the device.
