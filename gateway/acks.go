@@ -63,7 +63,7 @@ func (s *Session) settle(seq Seq, code AckCode, result []byte, at time.Time) {
 	}
 	s.g.counts.answered(f.is(flightAsked), code)
 	before, o := *f, s.answeredLocked(f, code, result, at)
-	last := s.dropLocked(f)
+	last := s.answerLocked(f)
 	waits := s.waitsLocked()
 	s.mu.Unlock()
 	if s.g.store.Settle(o, s.g.awaited(o.Message, last)) != nil {
@@ -87,7 +87,7 @@ func (s *Session) TryAcked(seq Seq, code AckCode, result []byte, at time.Time) b
 		return true
 	}
 	before, o := *f, s.answeredLocked(f, code, result, at)
-	last := s.dropLocked(f)
+	last := s.answerLocked(f)
 	waits := s.waitsLocked()
 	s.mu.Unlock()
 	if !s.g.store.TrySettle(o, s.g.awaited(o.Message, last)) {
@@ -292,6 +292,7 @@ func (s *Session) unsettled(f inflight) {
 	f.retries = 0
 	f.forgetProgress()
 	s.mu.Lock()
+	s.settledLocked(f.seq)
 	live := !s.flags.has(flagClosed) && s.findLocked(f.seq, false) == nil
 	if live {
 		s.enterLocked(f)

@@ -73,8 +73,8 @@ func (g *Gateway) left(id ClientID, list []Delivery) []Delivery {
 	return list
 }
 
-// left calls add for the deliveries of the window that have left for the device and are not
-// answered, and returns the attempts of earlier sessions.
+// left calls add for the deliveries of the window that have left for the device, and returns
+// the attempts of earlier sessions and of answered deliveries.
 func (s *Session) left(add func(Seq, MessageID)) (tried []attempt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,7 +87,7 @@ func (s *Session) left(add func(Seq, MessageID)) (tried []attempt) {
 			add(f.seq, f.message)
 		}
 	}
-	return slices.Clone(s.work.tried)
+	return slices.Concat(s.work.tried, s.work.answered)
 }
 
 // triedAll returns the live session of a client, and a copy of the attempts of its sessions

@@ -330,7 +330,8 @@ func (h *hub) settledMany(seqs []Seq, ended func(ClientID, attempt)) {
 	}
 }
 
-// settled is settledMany for one client and seq. It returns the live session, if any.
+// settled is settledMany for one client and seq, and evicts seq from the live session, if
+// any, before that can hand its attempts on. It returns the session to pump, nil for none.
 func (h *hub) settled(id ClientID, seq Seq, ended func(ClientID, attempt)) *Session {
 	sh := h.shard(id)
 	sh.mu.Lock()
@@ -338,7 +339,10 @@ func (h *hub) settled(id ClientID, seq Seq, ended func(ClientID, attempt)) *Sess
 	if len(sh.tried[id]) > 0 {
 		h.forgetLocked(sh, id, func(tried Seq) bool { return tried == seq }, ended)
 	}
-	return sh.sessions[id]
+	if s := sh.sessions[id]; s != nil && s.evict(seq) {
+		return s
+	}
+	return nil
 }
 
 // forgetLocked forgets an offline client's final attempts and passes them to ended. A

@@ -119,5 +119,8 @@ func (s *Session) attemptOf(seq Seq) attempt {
 	if s.work == nil {
 		return attempt{}
 	}
+	if t := attemptAt(s.work.answered, seq); t.seq != 0 {
+		return t
+	}
 	return attemptAt(s.work.tried, seq)
 }

@@ -218,6 +218,7 @@ func (s *Session) endCalls() {
 func (s *Session) evict(seq Seq) (wake bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settledLocked(seq)
 	f := s.findLocked(seq, false)
 	if f == nil || f.gone() {
 		if t, ok := s.triedBeforeLocked(seq); ok {
@@ -234,8 +235,8 @@ func (s *Session) evict(seq Seq) (wake bool) {
 }
 
 // overlay adds the live session's knowledge to a queued delivery. It reports
-// whether the delivery is in the window; if not, d shows the attempts of earlier
-// sessions.
+// whether the delivery is in the window, or its verdict on the way to the store; if
+// neither, d shows the attempts of earlier sessions.
 func (s *Session) overlay(d *Delivery) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,10 +247,15 @@ func (s *Session) overlay(d *Delivery) bool {
 func (s *Session) overlayLocked(d *Delivery) bool {
 	f := s.findLocked(d.Seq, false)
 	if f == nil || f.gone() {
-		if s.work != nil {
-			attemptAt(s.work.tried, d.Seq).show(d)
+		if s.work == nil {
+			return false
 		}
-		return false
+		attemptAt(s.work.tried, d.Seq).show(d)
+		t := attemptAt(s.work.answered, d.Seq)
+		if t.show(d); t.attempts > 0 {
+			d.State = Sent // until the store has the verdict
+		}
+		return t.seq != 0
 	}
 	d.Attempts = int(f.attempts)
 	d.SentAt = timeOf(f.sentAt)

@@ -79,6 +79,9 @@ func (s *Session) standing(d *Delivery) Standing {
 	}
 	f := s.findLocked(seq, false)
 	if f == nil || f.gone() {
+		if d.State == Sent { // answered: the verdict is on its way to the store
+			st.InWindow, st.Flushed, st.History = true, true, []HistoryLine{{d.SentAt, HappenedSent}}
+		}
 		return st
 	}
 	st.InWindow, st.Flushed = true, f.is(flightFlushed)

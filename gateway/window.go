@@ -14,7 +14,10 @@ type work struct {
 	forget int        // number of entries with flightForget
 	urgent onlineQueue
 	tried  []attempt // transmissions of earlier sessions
-	mail   mailbox
+	// answered has the deliveries whose verdict is on its way to the store, where they are
+	// still queued.
+	answered []attempt
+	mail     mailbox
 
 	askThrough Seq // ASKs are sent for deliveries up to here; 0 once the cursor is past it
 	// sentThrough is the cursor of the session that this one has replaced: deliveries up
@@ -95,12 +98,12 @@ func (s *Session) busyLocked() *work {
 // relaxLocked returns the work to its pool if it is empty.
 func (s *Session) relaxLocked() {
 	w := s.work
-	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 || len(w.mail.transmissions) > 0 || w.askThrough != 0 || w.sentThrough != 0 {
+	if w == nil || len(w.flight) > 0 || len(w.answered) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 || len(w.mail.transmissions) > 0 || w.askThrough != 0 || w.sentThrough != 0 {
 		return
 	}
 	s.work = nil
 	w.tried = nil
-	if cap(w.flight) <= maxPooledFlight && cap(w.mail.transmissions) <= maxPooledFlight {
+	if cap(w.flight) <= maxPooledFlight && cap(w.answered) <= maxPooledFlight && cap(w.mail.transmissions) <= maxPooledFlight {
 		works.Put(w)
 	}
 }
@@ -222,10 +225,28 @@ func (s *Session) dropLocked(f *inflight) (last bool) {
 	return last
 }
 
-// putBack undoes dropLocked for an answer that will come again.
+// answerLocked removes an entry whose verdict goes to the store now, and returns the result
+// of leaveLocked.
+func (s *Session) answerLocked(f *inflight) (last bool) {
+	if !f.gone() {
+		s.work.answered = append(s.work.answered, f.attempt())
+	}
+	return s.dropLocked(f)
+}
+
+// settledLocked forgets an answered delivery: the store has its verdict, or refused it.
+func (s *Session) settledLocked(seq Seq) {
+	if w := s.work; w != nil && len(w.answered) > 0 {
+		w.answered = slices.DeleteFunc(w.answered, func(t attempt) bool { return t.seq == seq })
+		s.relaxLocked()
+	}
+}
+
+// putBack undoes answerLocked for an answer that will come again.
 func (s *Session) putBack(f inflight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settledLocked(f.seq)
 	if f.gone() {
 		w := s.busyLocked()
 		w.flight = append(w.flight, f)
@@ -311,7 +332,8 @@ func (s *Session) takeCallsLocked() (calls []*OnlineCall, inWindow []Seq) {
 }
 
 // abandonLocked empties the window of a session that has ended. It returns the
-// calls, which the caller must end, and the attempts for the next session.
+// calls, which the caller must end, and the attempts for the next session, also those of
+// answered deliveries: the store may refuse the verdict.
 // Entries for late acks stay: an ack may still arrive on this session, and the
 // device's verdict remains true.
 func (s *Session) abandonLocked(unreported bool) (calls []*OnlineCall, tried []attempt) {
@@ -339,6 +361,8 @@ func (s *Session) abandonLocked(unreported bool) (calls []*OnlineCall, tried []a
 		f.stage = stageGone
 	}
 	w.gone = len(w.flight)
+	tried = append(tried, w.answered...)
+	w.answered = w.answered[:0]
 	s.relaxLocked()
 	return calls, tried
 }
