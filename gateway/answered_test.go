@@ -77,3 +77,91 @@ func TestAnAnsweredDeliveryIsARepeatOnTheNextConnection(t *testing.T) {
 		wantState(t, g, m, gateway.Acked, 1)
 	})
 }
+
+// interrupted is a store in which something happens between a read and its result.
+type interrupted struct {
+	gateway.Store
+	happens *func()
+}
+
+func (s interrupted) between() {
+	if f := *s.happens; f != nil {
+		*s.happens = nil
+		f()
+	}
+}
+
+func (s interrupted) Message(id gateway.MessageID) (gateway.Message, error) {
+	defer s.between()
+	return s.Store.Message(id)
+}
+
+func (s interrupted) Delivery(m gateway.MessageID, c gateway.ClientID) (gateway.Delivery, error) {
+	defer s.between()
+	return s.Store.Delivery(m, c)
+}
+
+func (s interrupted) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Delivery, gateway.ClientID], error) {
+	defer s.between()
+	return s.Store.Deliveries(q)
+}
+
+func (s interrupted) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
+	defer s.between()
+	return s.Store.Messages(q)
+}
+
+// A read during which the verdict of a sent delivery comes shows the verdict, or that it was
+// sent.
+func TestAReadDuringTheVerdict(t *testing.T) {
+	for name, read := range map[string]func(g *gateway.Gateway, m gateway.Message) gateway.State{
+		"message": func(g *gateway.Gateway, m gateway.Message) gateway.State {
+			m, _ = g.Message(m.ID)
+			return only(m.Counts)
+		},
+		"delivery": func(g *gateway.Gateway, m gateway.Message) gateway.State {
+			d, _ := g.Delivery(m.ID, "a")
+			return d.State
+		},
+		"messages": func(g *gateway.Gateway, _ gateway.Message) gateway.State {
+			page, _ := g.Messages(gateway.MessageQuery{})
+			return only(page.Items[0].Counts)
+		},
+		"deliveries": func(g *gateway.Gateway, m gateway.Message) gateway.State {
+			page, _ := g.Deliveries(gateway.DeliveryQuery{Message: m.ID})
+			return page.Items[0].State
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := memstore.New(memstore.Options{})
+				t.Cleanup(func() { store.Close() })
+				var happens func()
+				g := gatewaytest.New(t, interrupted{store, &happens}, gateway.Config{})
+				l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+				m := push(t, g, "a", "one")
+				synctest.Wait()
+				if got := read(g, m); got != gateway.Sent {
+					t.Fatalf("before, it is %v", got)
+				}
+				happens = func() {
+					l.Session.Acked(m.Seq, false, gateway.AckOK, nil, time.Now())
+					synctest.Wait()
+				}
+				if got := read(g, m); got != gateway.Acked {
+					t.Errorf("it is %v, want acked", got)
+				}
+			})
+		})
+	}
+}
+
+// only is the state of the one delivery.
+func only(c gateway.Counts) gateway.State {
+	for st := gateway.Queued; st <= gateway.Unknown; st++ {
+		if *c.Of(st) > 0 {
+			return st
+		}
+	}
+	return gateway.Queued
+}

@@ -298,6 +298,18 @@ func (h *hub) triedBefore(id ClientID, seq Seq, read func(*Session)) (*Session, 
 	return s, attemptAt(sh.tried[id], seq)
 }
 
+// hasPassed reports whether the live session of a client has sent seq and has no more to do
+// with it: the store has its end, or refused it.
+func (h *hub) hasPassed(id ClientID, seq Seq) bool {
+	s := h.session(id)
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return seq <= s.cursor && !s.overlayLocked(&Delivery{Seq: seq})
+}
+
 // attemptAt returns the attempts at seq, the zero value for none.
 func attemptAt(tried []attempt, seq Seq) attempt {
 	if i := slices.IndexFunc(tried, func(t attempt) bool { return t.seq == seq }); i >= 0 {

@@ -10,7 +10,7 @@ import (
 func (g *Gateway) Message(id MessageID) (Message, error) {
 	m, err := g.store.Message(id)
 	if err == nil {
-		g.showSent(&m)
+		g.show(&m)
 	} else if late, ok := g.late.message(id, g.now()); ok {
 		return late, nil
 	}
@@ -28,9 +28,21 @@ func (g *Gateway) Messages(q MessageQuery) (Page[Message, MessageID], error) {
 	}
 	page, err := g.store.Messages(q)
 	for i := range page.Items {
-		g.showSent(&page.Items[i])
+		g.show(&page.Items[i])
 	}
 	return page, err
+}
+
+// show is showSent, and reads a message again whose delivery may have ended since it was
+// read.
+func (g *Gateway) show(m *Message) {
+	if g.showSent(m); m.Client == "" || m.Counts.Queued == 0 || !g.hub.hasPassed(m.Client, m.Seq) {
+		return
+	}
+	if now, err := g.store.Message(m.ID); err == nil {
+		*m = now
+		g.showSent(m)
+	}
 }
 
 // showSent moves deliveries that live sessions have flushed from queued to sent.
@@ -120,16 +132,20 @@ func (g *Gateway) InFlight(m *Message) (d Delivery, ok bool) {
 	return d, ok || d.Attempts > 0
 }
 
+// overlay adds to a delivery what the store does not know of it, and reads one again that
+// may have ended since it was read.
 func (g *Gateway) overlay(d *Delivery) {
-	if d.Online {
+	if d.State == Queued && !d.Online && !g.overlayQueued(d) && g.hub.hasPassed(d.Client, d.Seq) {
+		if now, err := g.store.Delivery(d.Message, d.Client); err == nil {
+			*d = now
+		}
+	}
+	switch {
+	case d.Online:
 		g.showOnce(d)
-		return
-	}
-	if d.State != Queued {
+	case d.State != Queued:
 		g.showSends(d)
-		return
 	}
-	g.overlayQueued(d)
 }
 
 // overlayQueued adds the knowledge of the client's sessions to a queued delivery. It reports
