@@ -221,6 +221,8 @@ func talk(t *testing.T, a *App, api *client.Client, id string, d *speech) (taps 
 		taps = append(taps, w)
 		w.send(d.register(id, seq, log))
 		w.want(d.registered)
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		if i := bytes.Index(w.in, []byte(`"log":"`)); i >= 0 {
 			log, _, _ = strings.Cut(string(w.in[i+7:]), `"`)
 		}
