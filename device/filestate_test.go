@@ -240,14 +240,13 @@ func TestFileStateDamaged(t *testing.T) {
 	}
 }
 
-// A Save that fails loses nothing, and the next one makes up for it.
 // A link to a disk that is not mounted is no first start: the device would handle every
 // delivery again.
 func TestFileStateBehindALink(t *testing.T) {
 	dir := t.TempDir()
 	path, target := filepath.Join(dir, "valve.state"), filepath.Join(dir, "disk")
 	if err := os.Symlink(target, path); err != nil {
-		t.Skip(err) // a system without links
+		t.Fatal(err)
 	}
 	if _, err := (&FileState{Path: path}).Load(); err == nil || !strings.Contains(err.Error(), "symbolic link") {
 		t.Errorf("loaded from a link to nothing: %v", err)
@@ -258,6 +257,7 @@ func TestFileStateBehindALink(t *testing.T) {
 	wantLoad(t, path, sum(aChange(1)))
 }
 
+// A Save that fails loses nothing, and the next one makes up for it.
 func TestFileStateAfterAnError(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "mnt")
 	path := filepath.Join(dir, "state")

@@ -48,8 +48,8 @@ func newEventLog(s Store, n, maxBytes int) *eventLog {
 	return l
 }
 
-// read notes that a reader has got the events up to last. The store may have them before it
-// tells the gateway of them.
+// read notes that a reader has got the events up to last. The store may have them before the
+// gateway hears of them.
 func (l *eventLog) read(last uint64) {
 	for now := l.last.Load(); now < last && !l.last.CompareAndSwap(now, last); {
 		now = l.last.Load()

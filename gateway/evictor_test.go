@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -72,7 +74,11 @@ func TestTransmissionsAreKnownWhileTheyMove(t *testing.T) {
 		go func() {
 			read <- g.TransmissionsOf(&Delivery{Client: id, Seq: 1, State: Expired, CreatedAt: now, FinalAt: now})
 		}()
-		time.Sleep(50 * time.Millisecond) // the reader waits for the lock that is held now
+		for stacks := make([]byte, 1<<20); ; runtime.Gosched() { // until the reader waits for the lock that is held now
+			if waits(string(stacks[:runtime.Stack(stacks, true)]), "TransmissionsOf") {
+				break
+			}
+		}
 		g.ends.add(id, a, now)
 	})
 	if sent := <-read; sent.Attempts != 2 || !sent.Known {
@@ -100,4 +106,14 @@ func TestASessionKeepsNoAttemptsAtFinalDeliveries(t *testing.T) {
 	if sent := w.g.TransmissionsOf(&Delivery{Client: "a", Seq: 1, State: Canceled}); sent.Attempts != 2 || !sent.Known {
 		t.Errorf("transmissions %+v, want two", sent)
 	}
+}
+
+// waits reports whether a goroutine with a function waits for a mutex.
+func waits(stacks, function string) bool {
+	for g := range strings.SplitSeq(stacks, "\n\n") {
+		if strings.Contains(g, function) && strings.Contains(g, "[sync.Mutex.Lock") {
+			return true
+		}
+	}
+	return false
 }

@@ -132,8 +132,8 @@ func (g *Gateway) InFlight(m *Message) (d Delivery, ok bool) {
 	return d, ok || d.Attempts > 0
 }
 
-// overlay adds to a delivery what the store does not know of it, and reads one again that
-// may have ended since it was read.
+// overlay adds the knowledge of the client's sessions to a delivery. A delivery that may
+// have ended since it was read is read again.
 func (g *Gateway) overlay(d *Delivery) {
 	if d.State == Queued && !d.Online && !g.overlayQueued(d) && g.hub.hasPassed(d.Client, d.Seq) {
 		if now, err := g.store.Delivery(d.Message, d.Client); err == nil {

@@ -14,8 +14,8 @@ type work struct {
 	forget int        // number of entries with flightForget
 	urgent onlineQueue
 	tried  []attempt // transmissions of earlier sessions
-	// answered has the deliveries whose verdict is on its way to the store, where they are
-	// still queued.
+	// answered has the deliveries that the device has answered while the store still has
+	// them queued, because it does not have the verdict yet.
 	answered []attempt
 	mail     mailbox
 
