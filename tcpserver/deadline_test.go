@@ -2,6 +2,8 @@ package tcpserver
 
 import (
 	"context"
+	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -210,4 +212,36 @@ func TestClosedDeviceGetsAMomentToReadWhy(t *testing.T) {
 			t.Errorf("open = %d after the linger time, want 0", open)
 		}
 	})
+}
+
+// While too much output waits for a device, the server does not read. Then the device's
+// silence is the server's doing.
+func TestADeviceThatReadsSlowlyIsNotSilent(t *testing.T) {
+	inBubble(t, func(w *world) {
+		d := w.dialSilently("192.0.2.1:1000")
+		d.send("REGISTER slow\n")
+		p := make([]byte, 128)
+		d.nc.Read(p)
+		if err := w.gw.session("slow").deliver(1, strings.Repeat("x", 2000)); err != nil {
+			t.Fatal(err)
+		}
+		go func() { // it waits for the server to read
+			for {
+				time.Sleep(5 * time.Second)
+				if _, err := io.WriteString(d.nc, "PONG\n"); err != nil {
+					return
+				}
+			}
+		}()
+		for range 90 {
+			w.pass(time.Second)
+			d.nc.Read(p[:20])
+		}
+		w.wantSaid("slow: start")
+		d.read()
+		w.pass(time.Second)
+		d.wantOpen()
+		d.nc.Close()
+		w.pass(10 * time.Second) // its last word
+	}, func(c *Config) { c.OutputBudget = 200 })
 }

@@ -223,10 +223,14 @@ func (c *conn) ownEventLocked(now time.Time) (protocol.Event, bool) {
 
 // readBeforeTimeoutLocked postpones an expired deadline if this process was stalled
 // or input is unread. The turn then reads first, so that a live device is not
-// declared dead.
+// declared dead. It postpones once, or until it may read; WriteTimeout bounds the wait
+// for a device that takes no output.
 func (c *conn) readBeforeTimeoutLocked(now time.Time) bool {
 	t, ok := c.proto.Deadline()
-	if !ok || now.Before(t) || c.quietUntil != 0 || !c.mayHaveMissedInputLocked(now, t) {
+	if !ok || now.Before(t) || !c.mayHaveMissedInputLocked(now, t) {
+		return false
+	}
+	if c.quietUntil != 0 && (!c.inputWaitsLocked() || c.srv.nanos(now) < c.quietUntil) {
 		return false
 	}
 	c.quietUntil = c.srv.nanos(now) + int64(lateness)
