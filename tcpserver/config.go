@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/openfiles"
 	"github.com/longwire/longwire/internal/wheel"
 	"github.com/longwire/longwire/protocol"
 )
@@ -136,7 +137,7 @@ func (c *Config) setDefaults() {
 	num(&c.OutputMemory, 256<<20)
 	def(&c.WriteTimeout, 10*time.Second)
 	def(&c.LingerTimeout, time.Second)
-	num(&c.MaxConns, maxConnsByFileLimit())
+	num(&c.MaxConns, mostConns())
 	num(&c.MaxUnregistered, 4096)
 	num(&c.MaxUnregisteredPerIP, 1024)
 	num(&c.Workers, max(8, 4*runtime.GOMAXPROCS(0)))
@@ -151,6 +152,14 @@ func (c *Config) setDefaults() {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+}
+
+// mostConns leaves some of the process's files to the store, the API and the rest.
+func mostConns() int {
+	if files := openfiles.Limit(); files > 0 {
+		return openfiles.ForDevices(files)
+	}
+	return 1 << 20 // a bound by memory
 }
 
 // Limits that are not settings.
