@@ -199,7 +199,7 @@ func (c *conn) nextEventLocked(now time.Time, t *turn) (protocol.Event, bool) {
 // ownEventLocked returns an event of the driver's own limits instead of the
 // protocol's.
 func (c *conn) ownEventLocked(now time.Time) (protocol.Event, bool) {
-	if c.is(flagWantWritable) && c.heldLocked() <= c.srv.cfg.OutputBudget/2 {
+	if c.is(flagWantWritable) && c.heldLocked() <= c.roomAgainLocked() {
 		c.flags &^= flagWantWritable
 		return protocol.Event{Kind: protocol.KindWritable}, true
 	}
@@ -219,6 +219,13 @@ func (c *conn) ownEventLocked(now time.Time) (protocol.Event, bool) {
 		return c.proto.Next()
 	}
 	return protocol.Event{}, false
+}
+
+// roomAgainLocked returns the bytes in memory from which on down Deliver is asked for
+// more: half of the budget, or less if the largest delivery would not fit then.
+func (c *conn) roomAgainLocked() int {
+	budget := c.srv.cfg.OutputBudget
+	return max(0, min(budget/2, budget-c.proto.MaxPayload()))
 }
 
 // readBeforeTimeoutLocked postpones an expired deadline if this process was stalled
