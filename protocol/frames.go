@@ -57,12 +57,7 @@ var frameNames = [...]string{FrameRegister: "register", FrameRegisterAck: "regis
 	FrameError: "error", FrameBlank: "blank", FrameMalformed: "malformed"}
 
 // String returns the type in lower case.
-func (t FrameType) String() string {
-	if int(t) < len(frameNames) && frameNames[t] != "" {
-		return frameNames[t]
-	}
-	return "unknown"
-}
+func (t FrameType) String() string { return nameOf(frameNames[:], int(t)) }
 
 // FrameTypes returns the name of every type.
 func FrameTypes() []string { return frameNames[FrameRegister:] }

@@ -1,6 +1,7 @@
 package tcpserver
 
 import (
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -167,26 +168,23 @@ func (c *conn) deadlineLocked() (at int64, ok bool) {
 	if c.is(flagEnded) {
 		return 0, false
 	}
+	at = math.MaxInt64
 	if t, due := c.proto.Deadline(); due {
-		at, ok = max(c.srv.nanos(t), c.quietUntil), true
+		at = max(c.srv.nanos(t), c.quietUntil)
 	}
-	if c.out != nil && c.out.stalledAt != 0 && (!ok || c.out.stalledAt < at) {
-		at, ok = c.out.stalledAt, true
+	if c.out != nil && c.out.stalledAt != 0 {
+		at = min(at, c.out.stalledAt)
 	}
-	if c.expires != 0 && (!ok || c.expires.nanos() < at) {
-		at, ok = c.expires.nanos(), true
+	if c.expires != 0 {
+		at = min(at, c.expires.nanos())
 	}
 	if c.is(flagThrottled) {
-		if again := c.readsAgainAtLocked(); !ok || again < at {
-			at, ok = again, true
-		}
+		at = min(at, c.readsAgainAtLocked())
 	}
 	if c.is(flagPaced) {
-		if again := c.deliversAgainAtLocked(); !ok || again < at {
-			at, ok = again, true
-		}
+		at = min(at, c.deliversAgainAtLocked())
 	}
-	return at, ok
+	return at, at != math.MaxInt64
 }
 
 // rearmLocked arms the timer if the next deadline is earlier than the armed one. A
