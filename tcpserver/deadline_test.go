@@ -245,3 +245,23 @@ func TestADeviceThatReadsSlowlyIsNotSilent(t *testing.T) {
 		w.pass(10 * time.Second) // its last word
 	}, func(c *Config) { c.OutputBudget = 200 })
 }
+
+// Frames of a v1 device that wait for its answer, and not for its socket, postpone nothing.
+func TestADeviceWhoseAnswerIsNotReadIsGivenUp(t *testing.T) {
+	inBubble(t, func(w *world) {
+		d := w.dial()
+		d.send("\x01#d")
+		w.pass(time.Second)
+		if err := w.gw.session("d").deliver(1, "x"); err != nil {
+			t.Fatal(err)
+		}
+		d.send(strings.Repeat("\x05#y", 150)) // their answers use up the budget
+		for range 20 {
+			d.nc.Write([]byte("\x04#"))
+			w.pass(time.Second)
+		}
+		if got := w.gw.said(); !strings.Contains(got, "closed heartbeat_timeout") {
+			t.Errorf("the gateway was told %q, want the end by heartbeat_timeout", got[max(0, len(got)-200):])
+		}
+	}, func(c *Config) { c.OutputBudget = 200 })
+}
