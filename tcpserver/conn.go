@@ -41,8 +41,8 @@ type conn struct {
 
 	mu                      sync.Mutex
 	tr                      transport
-	fd                      int32  // of a polled connection; start fixes it
-	generation              uint32 // distinguishes it from other connections with the same fd; start fixes it
+	fd                      int32  // of a polled connection; startLocked fixes it
+	generation              uint32 // distinguishes it from other connections with the same fd; startLocked fixes it
 	proto                   *protocol.Session
 	gw                      session   // nil until registered
 	out                     *outbound // output that the socket has not taken; nil for none
@@ -107,22 +107,16 @@ func (c *conn) lingerUntil() *int64 { return &c.quietUntil }
 // discarded counts the bytes that were read since the connection began to linger.
 func (c *conn) discarded() *int64 { return &c.paceUntil }
 
-// newConn makes a connection of nc, which it owns from start on.
-func newConn(s *Server, nc net.Conn, remote netip.AddrPort, now time.Time) *conn {
-	c := &conn{srv: s, tr: unstarted{nc}, remote: addressOf(remote)}
+// newConn makes a connection without a socket, which startLocked gives it.
+func newConn(s *Server, remote netip.AddrPort, now time.Time) *conn {
+	c := &conn{srv: s, remote: addressOf(remote)}
 	c.proto = protocol.NewServer(&s.cfg.Protocol, now)
 	s.cfg.Wheel.Init(&c.timer, c)
 	return c
 }
 
-// start begins to read and arms the registration deadline.
-func (c *conn) start() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.life == dead {
-		return // cut off before start
-	}
-	nc := c.tr.netConn()
+// startLocked takes over nc, begins to read, and arms the registration deadline.
+func (c *conn) startLocked(nc net.Conn) {
 	if c.srv.poll != nil && c.srv.poll.adoptLocked(c, nc) {
 		c.tr = (*polled)(c)
 	} else {
