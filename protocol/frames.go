@@ -95,10 +95,12 @@ func (s *Session) frame(m *message, b []byte) Frame {
 
 // observeInput reports the message m with the bytes b, or input that err refuses.
 func (s *Session) observeInput(now time.Time, m *message, b []byte, err *wireError) {
+	if err != nil {
+		m = new(message) // what was read of it is not to be trusted
+	}
 	f := s.frame(m, b)
 	if err != nil {
-		f = Frame{Client: s.id, Began: s.start, Dialect: s.traits.dialect, Type: FrameMalformed, Registered: s.wasOpen(),
-			Size: len(b), Bytes: b, Reason: err.reason}
+		f.Type, f.Reason = FrameMalformed, err.reason
 		if s.state != open || mayRegister(b) {
 			f.Bytes = nil
 		}
