@@ -89,7 +89,6 @@ type Config struct {
 	ProxyTrusted []netip.Prefix
 
 	Workers      int           // goroutines that run turns: 4 × GOMAXPROCS, at least 8
-	StoreCalls   int           // concurrent calls of Connect and Received: 1,024
 	StoreTimeout time.Duration // for one such call, and up to a sixteenth more: 10 s
 
 	// Now is the clock for Sent and Acked of the gateway, and for the lifetime of a
@@ -141,7 +140,6 @@ func (c *Config) setDefaults() {
 	num(&c.MaxUnregistered, 4096)
 	num(&c.MaxUnregisteredPerIP, 1024)
 	num(&c.Workers, max(8, 4*runtime.GOMAXPROCS(0)))
-	num(&c.StoreCalls, 1024)
 	def(&c.StoreTimeout, 10*time.Second)
 	if c.MemoryUsed == nil {
 		c.MemoryUsed = memoryInUse()
@@ -172,6 +170,8 @@ const (
 	// theirs; a read counts as eventsPerRead.
 	turnEvents    = 64
 	eventsPerRead = 8
+	// maxCallers bounds the concurrent calls of Connect and Received.
+	maxCallers = 1024
 	// spareCallers is how many idle goroutines are kept for turns that call the
 	// store.
 	spareCallers = 32
