@@ -96,7 +96,7 @@ func (s *Session) frame(m *message, b []byte) Frame {
 // observeInput reports the message m with the bytes b, or input that err refuses.
 func (s *Session) observeInput(now time.Time, m *message, b []byte, err *wireError) {
 	if err != nil {
-		m = new(message) // what was read of it is not to be trusted
+		m = new(message) // its fields may be wrong
 	}
 	f := s.frame(m, b)
 	if err != nil {

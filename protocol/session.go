@@ -85,7 +85,7 @@ func (i instant) add(d time.Duration) instant {
 	return i + instant(d)
 }
 
-// sooner returns the earlier of two instants of which each may be never.
+// sooner returns the earlier of two instants. Never is later than each other instant.
 func sooner(a, b instant) instant {
 	if a == 0 || b != 0 && b < a {
 		return b

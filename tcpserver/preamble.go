@@ -88,7 +88,7 @@ func (p *preamble) run() {
 // first input.
 func (s *Server) begin(p *preamble) {
 	c := newConn(s, p.remote, p.since)
-	c.mu.Lock() // whoever finds it in the server's list waits until it has started
+	c.mu.Lock() // a goroutine that finds c in the server's list waits until c has started
 	defer c.mu.Unlock()
 	if reason := s.join(c, p); reason != "" {
 		abandon(p.nc, true)
