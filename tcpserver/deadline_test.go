@@ -265,3 +265,20 @@ func TestADeviceWhoseAnswerIsNotReadIsGivenUp(t *testing.T) {
 		}
 	}, func(c *Config) { c.OutputBudget = 200 })
 }
+
+func TestADeviceThatReadsSlowlyRegistersInTime(t *testing.T) {
+	inBubble(t, func(w *world) {
+		d := w.dialSilently("192.0.2.1:1000")
+		go io.WriteString(d.nc, strings.Repeat("PING\n", 1000)) // the answers are more than the budget
+		p := make([]byte, 10)
+		for range 15 {
+			w.pass(time.Second)
+			d.nc.Read(p)
+		}
+		if got := w.srv.Stats(); got.Closed["register_timeout"] != 1 {
+			t.Errorf("after 15 s the ends are %v, want one by register_timeout", got.Closed)
+		}
+		d.nc.Close()
+		w.pass(time.Second)
+	}, func(c *Config) { c.OutputBudget = 200 })
+}

@@ -230,14 +230,15 @@ func (c *conn) roomAgainLocked() int {
 
 // readBeforeTimeoutLocked postpones an expired deadline if this process was stalled
 // or input is unread. The turn then reads first, so that a live device is not
-// declared dead. It postpones once, or until the device has taken enough output for the
-// server to read again; WriteTimeout bounds that.
+// declared dead. It postpones once, for a registered device until that has taken enough
+// output for the server to read again; WriteTimeout bounds that.
 func (c *conn) readBeforeTimeoutLocked(now time.Time) bool {
 	t, ok := c.proto.Deadline()
 	if !ok || now.Before(t) || !c.mayHaveMissedInputLocked(now, t) {
 		return false
 	}
-	if c.quietUntil != 0 && (c.out == nil || !c.inputWaitsLocked() || c.srv.nanos(now) < c.quietUntil) {
+	blocked := c.is(flagRegistered) && c.out != nil && c.inputWaitsLocked()
+	if c.quietUntil != 0 && (!blocked || c.srv.nanos(now) < c.quietUntil) {
 		return false
 	}
 	c.quietUntil = c.srv.nanos(now) + int64(lateness)
