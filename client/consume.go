@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -35,7 +36,8 @@ const (
 
 // Consume pulls the events of a consumer, calls handle for one after the other, and acks
 // the handled ones. It returns when ctx ends, with ctx's cause, or with the error of a
-// call that cannot succeed by a repeat, such as a *Problem with CodeConsumerNotFound.
+// call that cannot succeed by a repeat, such as a *Problem with CodeConsumerNotFound. The
+// error wraps a second one if the events that were handled last could not be acked.
 //
 // Each event is handled at least once, in the order of the log. An event counts as
 // handled when handle returns nil. After an error Consume handles the same event again,
@@ -60,7 +62,15 @@ func (c *Client) Consume(ctx context.Context, name string, o ConsumeOptions, han
 		o.Retry.Max = time.Minute
 	}
 	s := &consumption{client: c, name: name, options: o, handle: handle, done: map[string]bool{}}
-	defer s.finish(ctx)
+	err := s.run(ctx)
+	if last := s.finish(ctx); last != nil {
+		return fmt.Errorf("%w; the events that were handled last come again: %w", err, last)
+	}
+	return err
+}
+
+// run pulls and handles events until ctx ends or a repeat of a call cannot help.
+func (s *consumption) run(ctx context.Context) error {
 	for failures := 0; ; {
 		err := s.once(ctx)
 		if ctx.Err() != nil {
@@ -75,8 +85,8 @@ func (c *Client) Consume(ctx context.Context, name string, o ConsumeOptions, han
 		}
 		failures++
 		pause := s.pause(failures, err)
-		if o.Waiting != nil {
-			o.Waiting(err, pause)
+		if s.options.Waiting != nil {
+			s.options.Waiting(err, pause)
 		}
 		if sleep(ctx, pause) != nil {
 			return context.Cause(ctx)
@@ -254,13 +264,19 @@ func (s *consumption) renewing(ctx context.Context) (stop func()) {
 	return func() { cancel(); <-ended }
 }
 
-// finish acks the handled events when Consume ends, and lets the next puller in.
-func (s *consumption) finish(ctx context.Context) {
+// finish acks the handled events when Consume ends, and lets the next puller in. Its error
+// says that some of them are not acked.
+func (s *consumption) finish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastAck)
 	defer cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lease != "" {
-		_ = s.ackLocked(ctx, true)
+	if s.lease == "" {
+		return nil
 	}
+	unacked := len(s.done) > 0
+	if err := s.ackLocked(ctx, true); unacked {
+		return err
+	}
+	return nil // without the call the lease ends 30 s later
 }

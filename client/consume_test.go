@@ -244,6 +244,41 @@ func TestConsumeEndsWithAProblem(t *testing.T) {
 	})
 }
 
+// The caller learns that the events which it has handled come again.
+func TestConsumeReportsThatTheLastAckFailed(t *testing.T) {
+	consuming(t, 2, func(t *testing.T, g *fakeConsumer, c *Client) {
+		ctx, cancel := context.WithCancel(t.Context())
+		g.refuse = func(r *http.Request) (int, string) {
+			if r.Method == http.MethodGet {
+				return 0, ""
+			}
+			return 503, `{"type":"/docs/problems/store-unavailable","title":"No disk","status":503}`
+		}
+		err := c.Consume(ctx, "c", ConsumeOptions{AckEvery: 10}, func(_ context.Context, ev Event) error {
+			if ev.ID == "evt_2" {
+				cancel()
+			}
+			return nil
+		})
+		if p, ok := errors.AsType[*Problem](err); !errors.Is(err, context.Canceled) || !ok || p.Code() != CodeUnavailable {
+			t.Errorf("ended with %v, want both context canceled and the problem of the ack", err)
+		}
+	})
+	consuming(t, 0, func(t *testing.T, g *fakeConsumer, c *Client) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		g.refuse = func(r *http.Request) (int, string) {
+			if r.Method == http.MethodGet {
+				return 0, ""
+			}
+			return 503, `{"type":"/docs/problems/store-unavailable","title":"No disk","status":503}`
+		}
+		if err := c.Consume(ctx, "c", ConsumeOptions{}, nil); err != context.DeadlineExceeded {
+			t.Errorf("without an event that is not acked it ended with %v", err)
+		}
+	})
+}
+
 // A gateway that answers at once, as during its drain, is not asked in a loop.
 func TestConsumePausesWhenTheGatewayDoesNotWait(t *testing.T) {
 	consuming(t, 0, func(t *testing.T, g *fakeConsumer, c *Client) {

@@ -49,7 +49,7 @@ static int known, present;
 static const char *id, *token;
 static int sock, registered, agreed, settled;
 static uint64_t limit, heartbeat, grace; /* of a body, bytes; milliseconds */
-static uint64_t last_in, asked_at, began, retry_after;
+static uint64_t last_in, asked_at, began, retry_after; /* the connection began, then its registration */
 static unsigned char in[16 + KEEP];
 static size_t have;
 static uint64_t skip; /* bytes of a long frame that are still to be read over */
@@ -270,7 +270,7 @@ static int on_register_ack(const struct frame *f) {
     size_t n = 0;
     const char *log = member((const char *)f->payload, f->length, "log", &n);
     if (registered || log == NULL || n >= LOG || n == 0) return 0;
-    registered = 1, agreed = is_true(f, "ask");
+    registered = 1, began = now_ms(), agreed = is_true(f, "ask");
     heartbeat = number(f, "heartbeat_ms", heartbeat), grace = number(f, "grace_ms", grace);
     limit = number(f, "max_payload", limit) + 16;
     if (limit < 8192) limit = 8192;

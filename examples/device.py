@@ -101,7 +101,7 @@ class Device:
     def on_frame(self, kind, flags, seq, code, body):
         if kind == REGISTER_ACK:
             r = json.loads(body)
-            self.asked, self.registered, self.limit = r.get("ask"), True, max(8192, r["max_payload"] + 16)
+            self.asked, self.registered, self.limit = r.get("ask"), time.monotonic(), max(8192, r["max_payload"] + 16)
             self.heartbeat, self.grace = r["heartbeat_ms"] / 1e3, r["grace_ms"] / 1e3
             if not r["resumed"] or r["log"] != self.ledger["log"]:
                 self.save(log=r["log"], ask_through=0)
@@ -153,12 +153,12 @@ class Device:
     def run(self):
         tries = -1
         while True:
-            began, self.retry_after, self.registered = time.monotonic(), 0, False
+            self.retry_after, self.registered = 0, False  # or the time of the registration
             try:
                 self.live()
             except (OSError, ValueError, LookupError, TypeError, AttributeError) as e:  # the last three: not the JSON of a server
                 self.sock = print("not connected:", e, flush=True)  # which closes it before the wait
-            tries = 0 if self.registered and time.monotonic() - began > 30 else min(tries + 1, 7)
+            tries = 0 if self.registered and time.monotonic() - self.registered > 30 else min(tries + 1, 7)
             time.sleep(self.retry_after + random.random() * min(60, 0.5 * 2 ** tries))  # SPEC 7.4
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ live() { # until the connection ends; says how many ms to wait in retry
 		PING) say PONG ;;
 		DATA) on_data "$n" "${payload# }" ;;
 		DATA64) on_data "$n" "$(printf %s "${payload# }" | base64 -d | tr -d '\000')" ;;
-		REGISTERED) echo registered && registered=1 ;;
+		REGISTERED) echo registered && registered=$SECONDS ;;
 		ERROR) echo "$line" >&2 ;;
 		CLOSE)
 			echo "$line"
@@ -78,7 +78,7 @@ trap 'exit 0' INT TERM
 trap '' PIPE
 mkfifo "$pipes/out" "$pipes/in"
 while :; do
-	began=$SECONDS registered='' retry=0
+	registered='' retry=0
 	nc "$host" "$port" <"$pipes/out" >"$pipes/in" 2>/dev/null &
 	nc=$!
 	exec 3>"$pipes/out" 4<"$pipes/in"
@@ -87,7 +87,7 @@ while :; do
 	kill "$nc" 2>/dev/null
 	wait "$nc" 2>/dev/null
 	[ -n "$registered" ] || echo "not registered at $host $port; it tries again"
-	[ -n "$registered" ] && [ $((SECONDS - began)) -gt 30 ] && tries=0
+	[ -n "$registered" ] && [ $((SECONDS - registered)) -gt 30 ] && tries=0
 	ceiling=$((500 << tries)) # SPEC 7.4
 	[ $ceiling -le 60000 ] || ceiling=60000
 	sleep "$(awk -v r="$retry" -v c=$ceiling -v s=$RANDOM 'BEGIN {srand(s); print (r + rand() * c) / 1000}')" &

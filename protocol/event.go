@@ -55,12 +55,7 @@ var kindNames = [...]string{KindRegister: "register", KindRegistered: "registere
 	KindWritable: "writable", KindSuspect: "suspect", KindAlive: "alive", KindMalformed: "malformed", KindClosed: "closed"}
 
 // String returns the kind in lower case, as in a metrics label.
-func (k EventKind) String() string {
-	if int(k) < len(kindNames) && kindNames[k] != "" {
-		return kindNames[k]
-	}
-	return "unknown"
-}
+func (k EventKind) String() string { return nameOf(kindNames[:], int(k)) }
 
 // Event is one event of a session, returned by Session.Next. Kind decides which
 // fields are set. The receiver owns all memory that it points to.
@@ -96,9 +91,12 @@ var codeNames = [...]string{AckOK: "ok", AckReject: "reject", AckRetry: "retry",
 	AckSend: "send", AckNotKept: "not_kept", AckWorking: "working"}
 
 // String returns the code in lower case, as in a metrics label.
-func (c AckCode) String() string {
-	if int(c) < len(codeNames) {
-		return codeNames[c]
+func (c AckCode) String() string { return nameOf(codeNames[:], int(c)) }
+
+// nameOf returns the n-th name, "unknown" if there is none.
+func nameOf(names []string, n int) string {
+	if n < len(names) && names[n] != "" {
+		return names[n]
 	}
 	return "unknown"
 }

@@ -57,12 +57,7 @@ var frameNames = [...]string{FrameRegister: "register", FrameRegisterAck: "regis
 	FrameError: "error", FrameBlank: "blank", FrameMalformed: "malformed"}
 
 // String returns the type in lower case.
-func (t FrameType) String() string {
-	if int(t) < len(frameNames) && frameNames[t] != "" {
-		return frameNames[t]
-	}
-	return "unknown"
-}
+func (t FrameType) String() string { return nameOf(frameNames[:], int(t)) }
 
 // FrameTypes returns the name of every type.
 func FrameTypes() []string { return frameNames[FrameRegister:] }
@@ -100,10 +95,12 @@ func (s *Session) frame(m *message, b []byte) Frame {
 
 // observeInput reports the message m with the bytes b, or input that err refuses.
 func (s *Session) observeInput(now time.Time, m *message, b []byte, err *wireError) {
+	if err != nil {
+		m = new(message) // its fields may be wrong
+	}
 	f := s.frame(m, b)
 	if err != nil {
-		f = Frame{Client: s.id, Began: s.start, Dialect: s.traits.dialect, Type: FrameMalformed, Registered: s.wasOpen(),
-			Size: len(b), Bytes: b, Reason: err.reason}
+		f.Type, f.Reason = FrameMalformed, err.reason
 		if s.state != open || mayRegister(b) {
 			f.Bytes = nil
 		}

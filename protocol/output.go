@@ -65,9 +65,6 @@ func (s *Session) AppendOutputAt(now time.Time, b []byte) []byte {
 	b = append(b, w.out...)
 	s.taken += uint64(len(w.out))
 	w.out = w.out[:0]
-	if cap(w.out) > keepInFlight {
-		w.out = nil
-	}
 	if s.wait != nil {
 		s.wait.taken()
 	}

@@ -281,40 +281,19 @@ func idRule(limit int) string {
 	return fmt.Sprintf("1 to %d of A-Z a-z 0-9 . _ : @ -, and not . or ..", limit)
 }
 
-// isDots reports whether name is "." or "..", which programs resolve to another
-// place in a path.
-func isDots(name string) bool { return name == "." || name == ".." }
-
 // validID reports whether id is 1 to limit bytes of [A-Za-z0-9._:@-] and neither
 // "." nor "..".
-func validID(id string, limit int) bool {
-	if len(id) == 0 || len(id) > limit || isDots(id) {
-		return false
-	}
-	for i := range len(id) {
-		if c := id[i]; !isWordByte(c) && c != ':' && c != '@' {
+func validID(id string, limit int) bool { return validName(id, limit, "._-:@") }
+
+func validLabelKey(key string) bool { return validName(key, maxLabelKey, "._-") }
+
+// validName reports whether name is 1 to limit letters, digits and bytes of marks, and
+// neither "." nor "..", which programs resolve to another place in a path.
+func validName(name string, limit int, marks string) bool {
+	for i := range len(name) {
+		if c := name[i]; !isLetter(c) && (c < '0' || c > '9') && strings.IndexByte(marks, c) < 0 {
 			return false
 		}
 	}
-	return true
-}
-
-func validLabelKey(key string) bool {
-	if len(key) == 0 || len(key) > maxLabelKey || isDots(key) {
-		return false
-	}
-	for i := range len(key) {
-		if !isWordByte(key[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func isWordByte(c byte) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
-		return true
-	}
-	return false
+	return 0 < len(name) && len(name) <= limit && name != "." && name != ".."
 }

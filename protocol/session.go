@@ -84,6 +84,15 @@ func (s *Session) when(i instant) time.Time { return s.start.Add(time.Duration(i
 func (i instant) add(d time.Duration) instant {
 	return i + instant(d)
 }
+
+// sooner returns the earlier of two instants. Never is later than each other instant.
+func sooner(a, b instant) instant {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
 func (i instant) since(earlier instant) time.Duration { return time.Duration(i - earlier) }
 
 // NewServer returns the server's end of a connection that was accepted at now.
@@ -129,13 +138,11 @@ func (s *Session) EOF(now time.Time) {
 		reason = ReasonConnectionLost
 	}
 	s.shut(Close{Reason: reason, Remote: true})
-	s.releaseWork()
 }
 
 // Lost reports that the socket failed.
 func (s *Session) Lost(now time.Time) {
 	s.shut(Close{Reason: ReasonConnectionLost, Remote: true})
-	s.releaseWork()
 }
 
 // Close ends the session: it sends the reason to the peer, if the dialect can,
@@ -143,7 +150,6 @@ func (s *Session) Lost(now time.Time) {
 func (s *Session) Close(now time.Time, c Close) {
 	c.Remote = false
 	s.shut(c)
-	s.releaseWork()
 }
 
 // shut closes the session.
@@ -198,22 +204,14 @@ func (s *Session) Advance(now time.Time) {
 // is none.
 func (s *Session) Deadline() (t time.Time, ok bool) {
 	var next instant
-	sooner := func(i instant) {
-		if i != 0 && (next == 0 || i < next) {
-			next = i
-		}
-	}
 	switch s.state {
 	case awaiting:
-		sooner(s.answerBy)
+		next = s.answerBy
 	case open:
-		sooner(s.heartbeatDue())
-		sooner(s.suspectAt())
-		sooner(s.ackDue())
-		sooner(s.frameDue())
+		next = sooner(sooner(s.heartbeatDue(), s.suspectAt()), sooner(s.ackDue(), s.frameDue()))
 	}
 	if s.wait != nil && s.state != closed {
-		sooner(s.wait.due(s))
+		next = sooner(next, s.wait.due(s))
 	}
 	if next == 0 {
 		return time.Time{}, false

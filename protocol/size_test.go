@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -39,4 +40,22 @@ func TestIdleSessionHoldsNoBuffer(t *testing.T) {
 		d.advance(time.Second)
 		idle("a delivery and an uplink")
 	})
+}
+
+// A device may leave a delivery unanswered for as long as it likes.
+func TestBusySessionHoldsNoLargeBuffer(t *testing.T) {
+	d := answerServer(t, nil, helloV2)
+	d.send(Data{Seq: 1, Payload: []byte("on")})
+	for _, input := range []string{
+		v2(&message{kind: typeData, seq: 1, payload: make([]byte, 200<<10)}),
+		strings.Repeat(v2(&message{kind: typeAck, seq: 9}), 3000), // each is an event
+	} {
+		d.recv(input[:len(input)/2])
+		d.recv(input[len(input)/2:])
+		w := d.s.work
+		if got := cap(w.in) + cap(w.out) + cap(w.events)*int(unsafe.Sizeof(Event{})); got > 8<<10 {
+			t.Errorf("with a delivery in flight the session holds %d bytes after %d of input: in %d, out %d, %d events",
+				got, len(input), cap(w.in), cap(w.out), cap(w.events))
+		}
+	}
 }

@@ -117,13 +117,7 @@ func (w *stopAndWait) flushed(s *Session, i instant) {
 
 // due returns when advance must run next, 0 for never.
 func (w *stopAndWait) due(s *Session) instant {
-	due := w.repeatAt
-	for _, i := range [...]instant{w.holdDue(s), w.gapDue(s)} {
-		if i != 0 && (due == 0 || i < due) {
-			due = i
-		}
-	}
-	return due
+	return sooner(w.repeatAt, sooner(w.holdDue(s), w.gapDue(s)))
 }
 
 func (w *stopAndWait) holdDue(s *Session) instant {

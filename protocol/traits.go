@@ -56,39 +56,33 @@ type traits struct {
 	goodbye    [2]byte // by role: the message that ends a session; 0 is none
 }
 
-// dialects has a row for each Dialect, the table form of SPEC §3 to §8.
+// dialects has a row for each Dialect, the table form of SPEC §3 to §8. A trait that a row
+// does not name is absent.
 var dialects = [...]traits{
 	Unknown: {name: "unknown"},
 	V1: {
 		dialect: V1, name: "v1",
 		append: appendV1, parse: parseV1, cut: cutV1, check: checkV1Register, mask: maskV1,
-		ids: false, rejects: false, results: false, resumes: false, ask: false,
 		window: 1, payload: maxV1Payload,
 		stopAndWait: true, ackTimeout: (*Config).v1AckTimeout, gap: (*Config).v1Gap,
-		asksEarly: [2]bool{Server: false, Device: true}, answersLate: true,
-		repeatsRegister: true, ownsEphemeral: false,
-		forgives: true, maxRefused: 0, errors: false,
-		goodbye: [2]byte{Server: 0, Device: 0},
+		asksEarly: [2]bool{Device: true}, answersLate: true,
+		repeatsRegister: true, forgives: true,
 	},
 	V2: {
 		dialect: V2, name: "v2",
 		append: appendV2, parse: parseV2, check: checkV2Register, mask: maskV2,
 		ids: true, rejects: true, results: true, resumes: true, ask: true, paces: true,
 		window: maxWireWindow, payload: maxWirePayload,
-		stopAndWait: false, ackTimeout: (*Config).ackTimeout,
-		asksEarly: [2]bool{Server: false, Device: false}, answersLate: false,
-		repeatsRegister: false, ownsEphemeral: false,
-		forgives: false, errors: false,
-		goodbye: [2]byte{Server: typeClose, Device: typeClose},
+		ackTimeout: (*Config).ackTimeout,
+		goodbye:    [2]byte{Server: typeClose, Device: typeClose},
 	},
 	Text: {
 		dialect: Text, name: "text",
 		append: appendText, parse: parseText, check: checkTextRegister, mask: maskText,
-		ids: true, rejects: true, results: true, resumes: false, ask: false, paces: true,
+		ids: true, rejects: true, results: true, paces: true,
 		window: maxWireWindow, payload: maxTextPayload, patience: textPatience,
-		stopAndWait: false, ackTimeout: (*Config).ackTimeout,
-		asksEarly: [2]bool{Server: true, Device: true}, answersLate: false,
-		repeatsRegister: false, ownsEphemeral: true,
+		ackTimeout: (*Config).ackTimeout,
+		asksEarly:  [2]bool{Server: true, Device: true}, ownsEphemeral: true,
 		forgives: true, maxRefused: maxMalformed, errors: true,
 		goodbye: [2]byte{Server: typeClose, Device: kindBye},
 	},

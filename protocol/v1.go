@@ -73,9 +73,7 @@ func decodeV1(b []byte, role Role, tokens bool) (m message, err *wireError) {
 }
 
 func decodeV1Register(body []byte, tokens bool) (*Register, *wireError) {
-	if i := bytes.IndexAny(body, "\x00\r\n"); i >= 0 {
-		body = body[:i]
-	}
+	body = untilEnd(body)
 	id, token, found := body, []byte(nil), false
 	if tokens {
 		id, token, found = bytes.Cut(body, []byte{' '})
@@ -89,12 +87,18 @@ func decodeV1Register(body []byte, tokens bool) (*Register, *wireError) {
 	return &Register{ID: string(id), Token: string(token)}, nil
 }
 
+// untilEnd returns the part of a REGISTER before its padding (SPEC §3.1).
+func untilEnd(body []byte) []byte {
+	if i := bytes.IndexAny(body, "\x00\r\n"); i >= 0 {
+		return body[:i]
+	}
+	return body
+}
+
 // badV1ID returns the id of a REGISTER that cannot be read, up to its first space: a token
 // may follow.
 func badV1ID(body []byte) string {
-	if i := bytes.IndexAny(body, "\x00\r\n"); i >= 0 {
-		body = body[:i]
-	}
+	body = untilEnd(body)
 	if i := bytes.IndexByte(body, ' '); i >= 0 {
 		body = body[:i+1] // with the space: it shows the fault
 	}

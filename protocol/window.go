@@ -242,25 +242,26 @@ func (s *Session) ackDue() (due instant) {
 		return 0
 	}
 	for i := range s.work.flights {
-		f := &s.work.flights[i]
-		if f.sent == 0 || f.timedOut {
-			continue
-		}
-		if t := f.sent.add(s.traits.ackTimeout(s.cfg)); due == 0 || t < due {
-			due = t
-		}
+		due = sooner(due, s.ackDueOf(&s.work.flights[i]))
 	}
 	return due
 }
 
+// ackDueOf returns when the ack timeout of f passes, 0 if it does not run.
+func (s *Session) ackDueOf(f *flight) instant {
+	if f.sent == 0 || f.timedOut {
+		return 0
+	}
+	return f.sent.add(s.traits.ackTimeout(s.cfg))
+}
+
 func (s *Session) advanceAcks(now time.Time) {
-	if s.work == nil || s.state != open {
+	if s.work == nil {
 		return
 	}
-	limit := s.at(now).add(-s.traits.ackTimeout(s.cfg))
 	for i := range s.work.flights {
 		f := &s.work.flights[i]
-		if f.sent != 0 && !f.timedOut && f.sent <= limit {
+		if due := s.ackDueOf(f); due != 0 && s.at(now) >= due {
 			f.timedOut = true
 			s.push(Event{Kind: KindAckTimeout, Seq: f.seq, Ephemeral: f.ephemeral, Ask: f.ask})
 		}

@@ -14,7 +14,7 @@ type work struct {
 }
 
 // Capacity in bytes or entries above which a buffer is not kept: keepPooled in
-// the pool, keepInFlight in a session that waits for acks.
+// the pool, keepInFlight in a busy session, such as one that waits for acks.
 const (
 	keepPooled   = 4 << 10
 	keepInFlight = 512
@@ -31,33 +31,38 @@ func (s *Session) busy() *work {
 	return s.work
 }
 
-// releaseWork returns the work to the pool if it is empty.
+// releaseWork drops large buffers that are empty, and returns the work to the pool if
+// all are empty.
 func (s *Session) releaseWork() {
 	w := s.work
-	if w == nil || len(w.in)+len(w.out)+len(w.flights) > 0 || w.next < len(w.events) {
+	if w == nil {
 		return
 	}
-	if cap(w.in) > keepPooled {
-		w.in = nil
+	taken := w.next == len(w.events)
+	idle, keep := taken && len(w.in)+len(w.out)+len(w.flights) == 0, keepInFlight
+	if idle {
+		keep = keepPooled
 	}
-	if cap(w.out) > keepPooled {
-		w.out = nil
+	w.in, w.out = dropLarge(w.in, keep), dropLarge(w.out, keep)
+	if taken { // and cleared by Next
+		w.events, w.next = dropLarge(w.events[:0], keepEntries), 0
 	}
-	if cap(w.events) > keepEntries {
-		w.events = nil
+	if idle {
+		w.flights = dropLarge(w.flights, keepEntries)
+		s.work = nil
+		works.Put(w)
 	}
-	if cap(w.flights) > keepEntries {
-		w.flights = nil
+}
+
+// dropLarge returns b, or nil if b is empty and has room for more than keep entries.
+func dropLarge[T any](b []T, keep int) []T {
+	if len(b) == 0 && cap(b) > keep {
+		return nil
 	}
-	w.events, w.next = w.events[:0], 0 // Next has cleared what it took
-	s.work = nil
-	works.Put(w)
+	return b
 }
 
 func (s *Session) push(e Event) {
 	w := s.busy()
-	if w.next == len(w.events) {
-		w.events, w.next = w.events[:0], 0
-	}
 	w.events = append(w.events, e)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/openfiles"
 	"github.com/longwire/longwire/internal/wheel"
 	"github.com/longwire/longwire/protocol"
 )
@@ -88,7 +89,6 @@ type Config struct {
 	ProxyTrusted []netip.Prefix
 
 	Workers      int           // goroutines that run turns: 4 × GOMAXPROCS, at least 8
-	StoreCalls   int           // concurrent calls of Connect and Received: 1,024
 	StoreTimeout time.Duration // for one such call, and up to a sixteenth more: 10 s
 
 	// Now is the clock for Sent and Acked of the gateway, and for the lifetime of a
@@ -136,11 +136,10 @@ func (c *Config) setDefaults() {
 	num(&c.OutputMemory, 256<<20)
 	def(&c.WriteTimeout, 10*time.Second)
 	def(&c.LingerTimeout, time.Second)
-	num(&c.MaxConns, maxConnsByFileLimit())
+	num(&c.MaxConns, mostConns())
 	num(&c.MaxUnregistered, 4096)
 	num(&c.MaxUnregisteredPerIP, 1024)
 	num(&c.Workers, max(8, 4*runtime.GOMAXPROCS(0)))
-	num(&c.StoreCalls, 1024)
 	def(&c.StoreTimeout, 10*time.Second)
 	if c.MemoryUsed == nil {
 		c.MemoryUsed = memoryInUse()
@@ -153,6 +152,14 @@ func (c *Config) setDefaults() {
 	}
 }
 
+// mostConns leaves some of the process's files to the store, the API and the rest.
+func mostConns() int {
+	if files := openfiles.Limit(); files > 0 {
+		return openfiles.ForDevices(files)
+	}
+	return 1 << 20 // a bound by memory
+}
+
 // Limits that are not settings.
 const (
 	readBufferSize = 16 << 10 // bytes of one read
@@ -163,6 +170,8 @@ const (
 	// theirs; a read counts as eventsPerRead.
 	turnEvents    = 64
 	eventsPerRead = 8
+	// maxCallers bounds the concurrent calls of Connect and Received.
+	maxCallers = 1024
 	// spareCallers is how many idle goroutines are kept for turns that call the
 	// store.
 	spareCallers = 32

@@ -1,6 +1,7 @@
 package tcpserver
 
 import (
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -40,8 +41,8 @@ type conn struct {
 
 	mu                      sync.Mutex
 	tr                      transport
-	fd                      int32  // of a polled connection; start fixes it
-	generation              uint32 // distinguishes it from other connections with the same fd; start fixes it
+	fd                      int32  // of a polled connection; startLocked fixes it
+	generation              uint32 // distinguishes it from other connections with the same fd; startLocked fixes it
 	proto                   *protocol.Session
 	gw                      session   // nil until registered
 	out                     *outbound // output that the socket has not taken; nil for none
@@ -106,22 +107,16 @@ func (c *conn) lingerUntil() *int64 { return &c.quietUntil }
 // discarded counts the bytes that were read since the connection began to linger.
 func (c *conn) discarded() *int64 { return &c.paceUntil }
 
-// newConn makes a connection of nc, which it owns from start on.
-func newConn(s *Server, nc net.Conn, remote netip.AddrPort, now time.Time) *conn {
-	c := &conn{srv: s, tr: unstarted{nc}, remote: addressOf(remote)}
+// newConn makes a connection without a socket, which startLocked gives it.
+func newConn(s *Server, remote netip.AddrPort, now time.Time) *conn {
+	c := &conn{srv: s, remote: addressOf(remote)}
 	c.proto = protocol.NewServer(&s.cfg.Protocol, now)
 	s.cfg.Wheel.Init(&c.timer, c)
 	return c
 }
 
-// start begins to read and arms the registration deadline.
-func (c *conn) start() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.life == dead {
-		return // cut off before start
-	}
-	nc := c.tr.netConn()
+// startLocked takes over nc, begins to read, and arms the registration deadline.
+func (c *conn) startLocked(nc net.Conn) {
 	if c.srv.poll != nil && c.srv.poll.adoptLocked(c, nc) {
 		c.tr = (*polled)(c)
 	} else {
@@ -167,26 +162,23 @@ func (c *conn) deadlineLocked() (at int64, ok bool) {
 	if c.is(flagEnded) {
 		return 0, false
 	}
+	at = math.MaxInt64
 	if t, due := c.proto.Deadline(); due {
-		at, ok = max(c.srv.nanos(t), c.quietUntil), true
+		at = max(c.srv.nanos(t), c.quietUntil)
 	}
-	if c.out != nil && c.out.stalledAt != 0 && (!ok || c.out.stalledAt < at) {
-		at, ok = c.out.stalledAt, true
+	if c.out != nil && c.out.stalledAt != 0 {
+		at = min(at, c.out.stalledAt)
 	}
-	if c.expires != 0 && (!ok || c.expires.nanos() < at) {
-		at, ok = c.expires.nanos(), true
+	if c.expires != 0 {
+		at = min(at, c.expires.nanos())
 	}
 	if c.is(flagThrottled) {
-		if again := c.readsAgainAtLocked(); !ok || again < at {
-			at, ok = again, true
-		}
+		at = min(at, c.readsAgainAtLocked())
 	}
 	if c.is(flagPaced) {
-		if again := c.deliversAgainAtLocked(); !ok || again < at {
-			at, ok = again, true
-		}
+		at = min(at, c.deliversAgainAtLocked())
 	}
-	return at, ok
+	return at, at != math.MaxInt64
 }
 
 // rearmLocked arms the timer if the next deadline is earlier than the armed one. A

@@ -2,6 +2,8 @@ package tcpserver
 
 import (
 	"context"
+	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -210,4 +212,73 @@ func TestClosedDeviceGetsAMomentToReadWhy(t *testing.T) {
 			t.Errorf("open = %d after the linger time, want 0", open)
 		}
 	})
+}
+
+// While too much output waits for a device, the server does not read. Then the device's
+// silence is the server's doing.
+func TestADeviceThatReadsSlowlyIsNotSilent(t *testing.T) {
+	inBubble(t, func(w *world) {
+		d := w.dialSilently("192.0.2.1:1000")
+		d.send("REGISTER slow\n")
+		p := make([]byte, 128)
+		d.nc.Read(p)
+		if err := w.gw.session("slow").deliver(1, strings.Repeat("x", 2000)); err != nil {
+			t.Fatal(err)
+		}
+		go func() { // it waits for the server to read
+			for {
+				time.Sleep(5 * time.Second)
+				if _, err := io.WriteString(d.nc, "PONG\n"); err != nil {
+					return
+				}
+			}
+		}()
+		for range 90 {
+			w.pass(time.Second)
+			d.nc.Read(p[:20])
+		}
+		w.wantSaid("slow: start")
+		d.read()
+		w.pass(time.Second)
+		d.wantOpen()
+		d.nc.Close()
+		w.pass(10 * time.Second) // its last word
+	}, func(c *Config) { c.OutputBudget = 200 })
+}
+
+// Frames of a v1 device that wait for its answer, and not for its socket, postpone nothing.
+func TestADeviceWhoseAnswerIsNotReadIsGivenUp(t *testing.T) {
+	inBubble(t, func(w *world) {
+		d := w.dial()
+		d.send("\x01#d")
+		w.pass(time.Second)
+		if err := w.gw.session("d").deliver(1, "x"); err != nil {
+			t.Fatal(err)
+		}
+		d.send(strings.Repeat("\x05#y", 150)) // their answers use up the budget
+		for range 20 {
+			d.nc.Write([]byte("\x04#"))
+			w.pass(time.Second)
+		}
+		if got := w.gw.said(); !strings.Contains(got, "closed heartbeat_timeout") {
+			t.Errorf("the gateway was told %q, want the end by heartbeat_timeout", got[max(0, len(got)-200):])
+		}
+	}, func(c *Config) { c.OutputBudget = 200 })
+}
+
+func TestADeviceThatReadsSlowlyRegistersInTime(t *testing.T) {
+	inBubble(t, func(w *world) {
+		d := w.dialSilently("192.0.2.1:1000")
+		go io.WriteString(d.nc, strings.Repeat("PING\n", 1000)) // the answers are more than the budget
+		p := make([]byte, 10)
+		for range 15 {
+			w.pass(time.Second)
+			d.nc.Read(p)
+		}
+		if got := w.srv.Stats(); got.Closed["register_timeout"] != 1 {
+			t.Errorf("after 15 s the ends are %v, want one by register_timeout", got.Closed)
+		}
+		d.nc.Close()
+		w.pass(time.Second)
+	}, func(c *Config) { c.OutputBudget = 200 })
 }

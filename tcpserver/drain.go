@@ -43,6 +43,7 @@ func (s *Server) Drain(ctx context.Context, o DrainOptions) error {
 	if s.emptied(ctx) {
 		return nil
 	}
+	s.cancel() // the calls that wait for the store
 	for _, c := range s.conns() {
 		c.cut(s.shutdownClose())
 	}

@@ -134,3 +134,19 @@ func TestUnregisteredConnectionsAreDrainedToo(t *testing.T) {
 		}
 	})
 }
+
+// A call that waits for the store ends with the drain's time, too.
+func TestDrainDoesNotWaitForTheStore(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.gw.onReceived = func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() }
+		d := w.register("d")
+		d.say("DATA 1 x")
+		start := time.Now()
+		if err := <-w.draining(3*time.Second, DrainOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Drain = %v, want DeadlineExceeded", err)
+		}
+		if took := time.Since(start); took > 3*time.Second+tick {
+			t.Errorf("Drain took %v, want 3s", took)
+		}
+	})
+}

@@ -130,7 +130,7 @@ func TestGatewayIsToldOfTheTransport(t *testing.T) {
 		ours, theirs := net.Pipe()
 		defer ours.Close()
 		defer theirs.Close()
-		c := &conn{tr: unstarted{tls.Server(ours, &tls.Config{})}, proto: protocol.NewServer(nil, time.Now())}
+		c := &conn{tr: &stream{nc: tls.Server(ours, &tls.Config{})}, proto: protocol.NewServer(nil, time.Now())}
 		if transport, leaf, authority := c.peerLocked(); transport != "tls" || leaf != (*x509.Certificate)(nil) || authority != nil {
 			t.Errorf("peer is %q with %v by %v", transport, leaf, authority)
 		}

@@ -43,7 +43,7 @@ func inBubble(t *testing.T, f func(w *world), options ...func(*Config)) {
 func inBubbleOn(t *testing.T, sys func() *simKernel, f func(w *world), options ...func(*Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, ln: newPipeListener(), gw: newRecorder(), wheel: wheel.New(0), start: time.Now()}
+		w := &world{T: t, ln: newPipeListener(), gw: newRecorder(), wheel: wheel.New(), start: time.Now()}
 		cfg := Config{Listener: w.ln, Wheel: w.wheel, Driver: DriverPortable}
 		if sys != nil {
 			w.sys = sys()
@@ -120,7 +120,7 @@ func (w *world) register(id string) *device {
 }
 
 // tick is what the wheel may add to a deadline.
-const tick = wheel.DefaultTick
+const tick = wheel.Tick
 
 // device is the far end of a pipe.
 type device struct {
@@ -406,7 +406,7 @@ func drivenBy(d Driver) func(*Config) { return func(c *Config) { c.Driver = d } 
 // liveServer is a server on a real loopback socket, with its own wheel.
 func liveServer(t testing.TB, connect connector, options ...func(*Config)) *Server {
 	t.Helper()
-	cfg := Config{Addr: "127.0.0.1:0", Wheel: wheel.New(0)}
+	cfg := Config{Addr: "127.0.0.1:0", Wheel: wheel.New()}
 	for _, o := range options {
 		o(&cfg)
 	}

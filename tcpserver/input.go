@@ -6,13 +6,7 @@ import (
 	"time"
 )
 
-// receive gives the session the input that was read before the connection started.
-func (c *conn) receive(p []byte, now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.takeLocked(p, now)
-}
-
+// takeLocked gives the session input.
 func (c *conn) takeLocked(p []byte, now time.Time) {
 	c.quietUntil = 0
 	c.bytesIn += uint64(len(p))

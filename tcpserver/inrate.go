@@ -35,7 +35,7 @@ func (c *conn) chargeInputLocked(before, now time.Time, bytes int) {
 	messages := c.proto.Unasked()
 	cfg := &c.srv.cfg
 	cost := max(costAt(cfg.ClientMessageRate, messages), costAt(cfg.ClientByteRate, bytes))
-	if cost == 0 {
+	if cost == 0 && c.debt == 0 {
 		return
 	}
 	debt := max(0, c.debt.time()-now.Sub(before)) + cost

@@ -165,3 +165,20 @@ func TestAPauseOutlastsTheDecision(t *testing.T) {
 		d.wantOpen()
 	}, clientRates(0, 100))
 }
+
+// Time pays the debt also while input comes that costs nothing.
+func TestInputWithoutACostLeavesTheDebtToTime(t *testing.T) {
+	inBubble(t, func(w *world) {
+		d := w.register("d")
+		for range 2 {
+			d.send(strings.Repeat("PING\n", 90))
+			for _, piece := range strings.Split("PING x xxx\n", "") { // a message at its end
+				d.send(piece)
+				w.pass(time.Second)
+			}
+		}
+		if n := w.srv.Stats().Throttled; n != 0 {
+			t.Errorf("%d pauses of a device that keeps to its rate, want none", n)
+		}
+	}, func(c *Config) { c.ClientMessageRate = 10 })
+}

@@ -265,3 +265,40 @@ func TestV1IsPacedToo(t *testing.T) {
 		d.wantOpen()
 	}, deliveryRates(1, 0))
 }
+
+// A delivery that is larger than half of the output budget is refused until there is room
+// for it, and not asked for again and again.
+func TestALargeDeliveryWaitsForItsRoom(t *testing.T) {
+	inBubble(t, func(w *world) {
+		d := w.dialSilently("192.0.2.1:1000")
+		d.send(v2Register("d"))
+		p := make([]byte, 1024)
+		d.nc.Read(p)
+		asked := 0
+		w.gw.onWritable = func(s *recorded) {
+			if asked++; asked < 100 {
+				s.deliver(2, strings.Repeat("y", 60_000))
+			}
+		}
+		s := w.gw.session("d")
+		if err := s.deliver(1, strings.Repeat("x", 60_000)); err != nil {
+			t.Fatal(err)
+		}
+		for n := 0; n < 30_000; { // the rest is less than half of the budget
+			got, _ := d.nc.Read(p)
+			n += got
+		}
+		if err := s.deliver(2, strings.Repeat("y", 60_000)); err != gateway.ErrLinkBusy {
+			t.Errorf("the second delivery: %v, want %v", err, gateway.ErrLinkBusy)
+		}
+		synctest.Wait()
+		if asked > 1 {
+			t.Errorf("the gateway was asked %d times for a delivery without room", asked)
+		}
+		d.read()
+		w.pass(time.Second)
+		if got := d.heard(); !strings.Contains(got, "yyyy") || asked > 2 {
+			t.Errorf("after %d times the device has %d bytes, want both deliveries", asked, len(got))
+		}
+	}, func(c *Config) { c.OutputBudget, c.Protocol.MaxPayload = 70_000, 60_000 })
+}

@@ -87,20 +87,19 @@ func (p *preamble) run() {
 // begin makes a connection after the preamble. Unused input of the preamble is its
 // first input.
 func (s *Server) begin(p *preamble) {
-	c := newConn(s, p.nc, p.remote, p.since)
+	c := newConn(s, p.remote, p.since)
+	c.mu.Lock() // a goroutine that finds c in the server's list waits until c has started
+	defer c.mu.Unlock()
 	if reason := s.join(c, p); reason != "" {
 		abandon(p.nc, true)
 		s.stats.closed.add(reason)
 		return
 	}
-	first := p.read()
-	if len(first) > 0 {
-		c.receive(first, time.Now()) // counted until the connection is removed, so not before join
-	}
-	c.start()
-	if len(first) > 0 {
+	if first := p.read(); len(first) > 0 {
+		c.takeLocked(first, time.Now()) // counted until the connection is removed, so not before join
 		c.wantTurn()
 	}
+	c.startLocked(p.nc)
 }
 
 // end closes the connection before the protocol has begun.

@@ -68,7 +68,7 @@ func FuzzPreamble(f *testing.F) {
 
 func fuzzServer(t *testing.T, ln net.Listener, cfg *tls.Config, required bool) *Server {
 	t.Helper()
-	w := wheel.New(0)
+	w := wheel.New()
 	w.Start()
 	srv, err := newServer(Config{Listener: ln, Wheel: w, Workers: 1, TLS: cfg, TLSRequired: required, LingerTimeout: time.Millisecond,
 		ProxyTrusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, (&counting{}).connect)

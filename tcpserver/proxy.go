@@ -20,6 +20,7 @@ const (
 	proxyPrefix   = 16       // v2: signature, command, family and length
 	maxProxyFrame = 4 << 10  // v2 with the proxy's additions
 	proxyWord     = "PROXY " // v1
+	proxyLocal    = 0x20     // v2: version 2, command LOCAL
 )
 
 var (
@@ -103,6 +104,9 @@ func startsLike(b, prefix []byte) bool {
 // parseProxyHeader returns the device's address from a complete header, invalid if
 // the proxy speaks for itself.
 func parseProxyHeader(b []byte) (netip.AddrPort, error) {
+	if bytes.HasPrefix(b, proxySignature) && b[len(proxySignature)] == proxyLocal {
+		return netip.AddrPort{}, nil // whatever its family says and its addresses are
+	}
 	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(b), len(b)))
 	if err != nil {
 		return netip.AddrPort{}, err

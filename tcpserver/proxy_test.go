@@ -60,6 +60,8 @@ func TestProxyHeaderNamesTheDevice(t *testing.T) {
 		"v2 mapped":         {string(proxyFrame("[::ffff:203.0.113.7]:51000")), "203.0.113.7:51000"},
 		"v2 local":          {string(proxyFrameOf(0x20, 0, nil)), proxy},
 		"v2 local, block":   {string(proxyFrameOf(0x20, 0x11, make([]byte, 12))), proxy},
+		"v2 local, family":  {string(proxyFrameOf(0x20, 0x11, nil)), proxy}, // both are to be ignored
+		"v2 local, unknown": {string(proxyFrameOf(0x20, 0x42, []byte("x"))), proxy},
 
 		"none":              {"", ""},
 		"v1 too long":       {"PROXY UNKNOWN " + strings.Repeat("f", 100) + "\r\n", ""},

@@ -97,6 +97,7 @@ func (c *conn) accept(gw session, w gateway.Welcome) {
 			Session: string(w.Session), Log: string(w.Log), Resumed: w.Resumed, Ask: w.Ask, Time: w.Time,
 			TokenUnchecked: w.TokenUnchecked,
 		})
+		c.countInputLocked() // the input behind the REGISTER is read now
 	}
 	if c.is(flagThrottled) { // the pause counts from the acceptance, like the silence
 		c.quietUntil = c.readsAgainAtLocked() + int64(lateness)
@@ -172,6 +173,7 @@ func (c *conn) refuseAs(counted string, why protocol.Close) {
 	defer c.mu.Unlock()
 	if c.cause != causePanic {
 		c.proto.Refuse(time.Now(), why)
+		c.countInputLocked()
 	}
 }
 

@@ -86,7 +86,7 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 		epoch:       time.Now().Add(-time.Second), // so that 0 can mean no time
 		poll:        poll,
 		workers:     startWorkers((*conn).runTurn, cfg.Workers, cfg.Workers),
-		callers:     startWorkers((*conn).driveOnCaller, cfg.StoreCalls, spareCallers),
+		callers:     startWorkers((*conn).driveOnCaller, maxCallers, spareCallers),
 		limits:      newLimits(&cfg),
 		memory:      memoryWatch{limit: cfg.MemoryLimit, used: cfg.MemoryUsed},
 		handshakes:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),

@@ -154,6 +154,31 @@ func begunFrame(bytes, n int) string {
 	return string(append(head, 1)) + strings.Repeat("x", n)
 }
 
+// What a device has sent behind its REGISTER is no unfinished frame once the REGISTER is
+// answered.
+func TestInputBehindARegisterIsNotUnfinished(t *testing.T) {
+	inBubble(t, func(w *world) {
+		for name, hello := range map[string]string{"accepted": "REGISTER a\n", "refused, to try again": "\x01#b"} {
+			w.gw.onConnect = func(h gateway.Hello) error {
+				if h.Client == "b" {
+					return errUnauthorized
+				}
+				return nil
+			}
+			d := w.dial()
+			line := "DATA 1 " + strings.Repeat("x", 400) + "\n"
+			if hello[0] == 1 {
+				line = "\x05#" + strings.Repeat("x", 400)
+			}
+			d.send(hello + strings.Repeat(line, 10))
+			if n := w.srv.Stats().Unfinished; n != 0 {
+				t.Errorf("%s: %d bytes count as an unfinished frame, want none", name, n)
+			}
+			d.wantOpen()
+		}
+	})
+}
+
 // Devices that begin frames and do not end them hold a bounded amount of memory,
 // those with the largest give it back first, and the others go on.
 func TestUnfinishedFramesShareABudget(t *testing.T) {

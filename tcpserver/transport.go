@@ -45,19 +45,3 @@ type transport interface {
 	// netConn returns the connection below, nil if there is only a socket.
 	netConn() net.Conn
 }
-
-// unstarted is the transport before conn.start.
-type unstarted struct{ nc net.Conn }
-
-func (unstarted) listen()                            {}
-func (unstarted) retryIO()                           {}
-func (unstarted) pause()                             {}
-func (unstarted) listening() bool                    { return true }
-func (unstarted) read() *inbound                     { return nil }
-func (unstarted) reset() bool                        { return false }
-func (unstarted) mayWrite() bool                     { return false }
-func (unstarted) write(*outbound) (n int, err error) { return 0, nil }
-func (unstarted) finish(*outbound, time.Time)        {}
-func (unstarted) closeWrite()                        {}
-func (u unstarted) close(reset bool)                 { abandon(u.nc, reset) }
-func (u unstarted) netConn() net.Conn                { return u.nc }

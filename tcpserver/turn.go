@@ -199,7 +199,7 @@ func (c *conn) nextEventLocked(now time.Time, t *turn) (protocol.Event, bool) {
 // ownEventLocked returns an event of the driver's own limits instead of the
 // protocol's.
 func (c *conn) ownEventLocked(now time.Time) (protocol.Event, bool) {
-	if c.is(flagWantWritable) && c.heldLocked() <= c.srv.cfg.OutputBudget/2 {
+	if c.is(flagWantWritable) && c.heldLocked() <= c.roomAgainLocked() {
 		c.flags &^= flagWantWritable
 		return protocol.Event{Kind: protocol.KindWritable}, true
 	}
@@ -221,12 +221,24 @@ func (c *conn) ownEventLocked(now time.Time) (protocol.Event, bool) {
 	return protocol.Event{}, false
 }
 
+// roomAgainLocked returns the bytes in memory from which on down Deliver is asked for
+// more: half of the budget, or less if the largest delivery would not fit then.
+func (c *conn) roomAgainLocked() int {
+	budget := c.srv.cfg.OutputBudget
+	return max(0, min(budget/2, budget-c.proto.MaxPayload()))
+}
+
 // readBeforeTimeoutLocked postpones an expired deadline if this process was stalled
 // or input is unread. The turn then reads first, so that a live device is not
-// declared dead.
+// declared dead. It postpones once, for a registered device until that has taken enough
+// output for the server to read again; WriteTimeout bounds that.
 func (c *conn) readBeforeTimeoutLocked(now time.Time) bool {
 	t, ok := c.proto.Deadline()
-	if !ok || now.Before(t) || c.quietUntil != 0 || !c.mayHaveMissedInputLocked(now, t) {
+	if !ok || now.Before(t) || !c.mayHaveMissedInputLocked(now, t) {
+		return false
+	}
+	blocked := c.is(flagRegistered) && c.out != nil && c.inputWaitsLocked()
+	if c.quietUntil != 0 && (!blocked || c.srv.nanos(now) < c.quietUntil) {
 		return false
 	}
 	c.quietUntil = c.srv.nanos(now) + int64(lateness)

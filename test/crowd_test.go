@@ -73,7 +73,7 @@ func newCrowd(t *testing.T) *crowd {
 		}
 	})
 	c.gw = gatewaytest.New(t, c.store, gateway.Config{MaxAttempts: 50, EventBuffer: 1 << 18})
-	w := wheel.New(0)
+	w := wheel.New()
 	w.Start()
 	t.Cleanup(w.Stop)
 	srv, err := tcpserver.New(tcpserver.Config{

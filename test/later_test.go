@@ -86,7 +86,7 @@ func gatewayBehind(t *testing.T, ln net.Listener) *gateway.Gateway {
 	store := memstore.New(memstore.Options{})
 	t.Cleanup(func() { store.Close() })
 	g := gatewaytest.New(t, store, gateway.Config{})
-	w := wheel.New(0)
+	w := wheel.New()
 	w.Start()
 	t.Cleanup(w.Stop)
 	srv, err := tcpserver.New(tcpserver.Config{Listener: ln, Gateway: g, Wheel: w, Driver: tcpserver.DriverPortable})

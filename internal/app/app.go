@@ -119,7 +119,7 @@ func (a *App) open() (err error) {
 	for _, wide := range private.Examine(cfg.PrivateFiles()) {
 		wide.Log(a.log)
 	}
-	a.wheel = wheel.New(0)
+	a.wheel = wheel.New()
 	a.wheel.Start()
 	a.opened.addQuiet("wheel", a.wheel.Stop)
 	a.openTimeline()

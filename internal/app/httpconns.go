@@ -1,6 +1,6 @@
 package app
 
-import "github.com/longwire/longwire/tcpserver"
+import "github.com/longwire/longwire/internal/openfiles"
 
 const (
 	storeFiles           = 768 // files of tables, logs and the rest of the process
@@ -17,7 +17,7 @@ func httpConnections(want, devices, files int) int {
 		return want
 	}
 	if devices == 0 {
-		devices = tcpserver.ConnectionsOf(files)
+		devices = openfiles.ForDevices(files)
 	}
 	rest := files - devices
 	return max(leastHTTPConnections, min(want, max(rest-storeFiles, rest/3)))

@@ -14,7 +14,7 @@ import (
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/config"
 	"github.com/longwire/longwire/internal/metrics"
-	"github.com/longwire/longwire/tcpserver"
+	"github.com/longwire/longwire/internal/openfiles"
 )
 
 // callers holds the keys of the API and the record of changes that callers make.
@@ -78,7 +78,7 @@ func (c *callers) restrict(out *api.Config, h config.HTTP, devices int) {
 	out.Origins = h.CORSOrigins
 	out.ProxyTrusted = trustedProxies(h.ProxyTrusted)
 	out.Rate, out.Burst, out.AuthFailures = float64(h.RateLimit), h.RateBurst, h.AuthFailures
-	out.MaxConnections, out.MaxConnectionsPerIP = httpConnections(h.MaxConnections, devices, tcpserver.FileLimit()), h.MaxConnectionsPerIP
+	out.MaxConnections, out.MaxConnectionsPerIP = httpConnections(h.MaxConnections, devices, openfiles.Limit()), h.MaxConnectionsPerIP
 	out.MaxRequests, out.MaxBodies = h.MaxRequests, int64(h.MaxBodies)
 	out.MaxStreams, out.MaxStreamsPerKey = h.MaxStreams, h.MaxStreamsPerKey
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/longwire/longwire/internal/config"
 	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/feed"
+	"github.com/longwire/longwire/internal/openfiles"
 	"github.com/longwire/longwire/internal/webhook"
-	"github.com/longwire/longwire/tcpserver"
 )
 
 // openWebhooks reads the webhooks and consumers of the store. The listeners are bound before it, so
@@ -22,7 +22,7 @@ func (a *App) openWebhooks() (err error) {
 		AllowNetworks: trustedProxies(a.cfg.Webhooks.AllowNetworks),
 		AllowLoopback: func() bool { return config.IsLoopback(a.cfg.HTTP.Addr) && !a.callers.keys.Required() },
 		Own:           addrPorts(a.tcp.Addr(), a.ln.Addr()),
-		Requests:      webhookRequests(tcpserver.FileLimit()),
+		Requests:      webhookRequests(openfiles.Limit()),
 		Now:           a.now,
 		Logger:        a.log,
 	})

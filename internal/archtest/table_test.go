@@ -51,7 +51,7 @@ var table = []row{
 	{path: "cmd/longwire-bench", band: entry, only: []string{"internal/bench"}},
 
 	{path: "internal/app", band: wiring},
-	{path: "internal/cli", band: wiring, only: []string{"client", "device", "protocol", "internal/config", "internal/engine", "internal/apikey", "internal/auth", "internal/private", "internal/version"}},
+	{path: "internal/cli", band: wiring, only: []string{"client", "device", "protocol", "internal/config", "internal/engine", "internal/apikey", "internal/auth", "internal/openfiles", "internal/private", "internal/version"}},
 	{path: "internal/bench", band: wiring},
 
 	{path: "internal/config", band: settings, only: []string{"internal/private"}},
@@ -61,7 +61,7 @@ var table = []row{
 	{path: "api/internal/tenant", band: edges, room: "api", only: []string{"gateway", "internal/apikey", "internal/audit", "internal/feed", "internal/timeline"}, stdlib: true},
 	{path: "api/internal/guard", band: edges, room: "api", only: []string{"api/internal/problem", "internal/apikey", "internal/shares"}},
 	{path: "api/internal/problem", band: edges, room: "api", only: []string{"gateway"}, stdlib: true},
-	{path: "tcpserver", band: edges, only: []string{"gateway", "protocol", "internal/wheel", "internal/shares"}},
+	{path: "tcpserver", band: edges, only: []string{"gateway", "protocol", "internal/openfiles", "internal/wheel", "internal/shares"}},
 	{path: "internal/auth", band: edges, only: []string{"gateway", "internal/private"}},
 	{path: "internal/metrics", band: edges},
 	{path: "internal/engine", band: edges, only: []string{"gateway", "internal/engine/record", "internal/engine/state", "internal/engine/journal", "internal/engine/disk"}},
@@ -94,6 +94,7 @@ var table = []row{
 	{path: "docs", band: leaves, only: none},
 	{path: "console", band: leaves, only: none},
 	{path: "internal/findings", band: leaves, only: none, stdlib: true},
+	{path: "internal/openfiles", band: leaves, only: none, stdlib: true},
 	{path: "internal/wheel", band: leaves, only: none, stdlib: true},
 	{path: "internal/certs", band: leaves, only: []string{"internal/private"}, stdlib: true},
 	{path: "internal/shares", band: leaves, only: none, stdlib: true},

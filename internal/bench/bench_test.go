@@ -44,7 +44,7 @@ func startHere(_ context.Context, _ string, s spec, dir string) (*target, error)
 	if err != nil {
 		return nil, err
 	}
-	w := wheel.New(0)
+	w := wheel.New()
 	w.Start()
 	g := gateway.New(gateway.Config{Store: store, NewID: func() [16]byte { return uuid.Must(uuid.NewV7()) }})
 	g.Start()

@@ -49,7 +49,10 @@ func (e *environ) writeConfig(name string, force bool) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(config.Init(f), f.Close()); err != nil {
+	if info, statErr := f.Stat(); statErr == nil && info.Mode().IsRegular() {
+		err = f.Chmod(0o600) // of the file that it replaces
+	}
+	if err := errors.Join(err, config.Init(f), f.Close()); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.err, "wrote %s; start with: longwire serve --config %s\n", name, name)

@@ -20,6 +20,7 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
 	"github.com/longwire/longwire/internal/engine"
+	"github.com/longwire/longwire/internal/openfiles"
 	"github.com/longwire/longwire/internal/private"
 )
 
@@ -40,10 +41,6 @@ const (
 	processBytesPerDevice = 2 << 10
 	kernelBytesPerDevice  = 5 << 10
 )
-
-// reservedFiles returns how many of a process's files the gateway keeps for the
-// store and the API: an eighth, 768 to 2,048, never more than half.
-func reservedFiles(files uint64) uint64 { return min(max(files/8, 768), 2048, files/2) }
 
 func (e *environ) doctorCommand() *cobra.Command {
 	syncs, remote, asJSON := 0, false, false
@@ -86,7 +83,7 @@ warning, with 4 on a critical finding, and with 1 if the gateway cannot be asked
 			return err
 		}
 		files := append(cfg.PrivateFiles(), deviceauth.Secrets(cfg.Auth.DeviceJWTKeys)...)
-		h := host{proc: "/proc", dataDir: cfg.Data.Dir, minFree: uint64(cfg.Data.MinFree), private: files, syncs: syncs}
+		h := host{proc: "/proc", dataDir: cfg.Data.Dir, minFree: uint64(cfg.Data.MinFree), maxDisk: uint64(cfg.Data.MaxDisk), private: files, syncs: syncs}
 		return e.showFindings(h.examine())
 	}
 	countVar(cmd.Flags(), &syncs, "syncs", 100, "number of timed writes to the disk")
@@ -101,6 +98,7 @@ type host struct {
 	proc    string // where procfs is mounted
 	dataDir string
 	minFree uint64 // bytes of free space below which the gateway accepts no message
+	maxDisk uint64 // bytes of the store above which it accepts none, 0 for no bound
 	private []private.Place
 	syncs   int
 }
@@ -117,7 +115,11 @@ func (h host) examine() []finding {
 	if err := engine.Refused(engine.Options{Dir: h.dataDir}); err != nil {
 		all = append(all, finding{Check: "store", Status: "bad", Value: err.Error(), Advice: "the gateway does not start with it"})
 	}
-	return append(all, h.freeSpace(dir), h.diskSync(dir))
+	all = append(all, h.freeSpace(dir))
+	if h.maxDisk > 0 {
+		all = append(all, h.storeSize(dir))
+	}
+	return append(all, h.diskSync(dir))
 }
 
 // privacy finds the private files that other users can reach, and those that the gateway
@@ -280,6 +282,58 @@ func (h host) freeSpace(dir string) finding {
 		f.Status, f.Advice = "bad", "the gateway accepts no messages below "+bytesize(h.minFree)
 	case free < max(fineFree, 2*h.minFree):
 		f.Status, f.Advice = "warn", "room for few messages"
+	}
+	return f
+}
+
+// storeSize compares the store with data.max_disk. Above nine tenths of that the gateway
+// takes no new clients.
+func (h host) storeSize(dir string) finding {
+	f := finding{Check: "size of the store", Status: "ok"}
+	used, err := bytesIn(filepath.Join(h.dataDir, "db"))
+	if err != nil {
+		f.Status, f.Value = "warn", "not known: "+err.Error()
+		return f
+	}
+	f.Value = bytesize(used) + " of " + bytesize(h.maxDisk)
+	free, err := freeBytes(dir)
+	switch {
+	case used > h.maxDisk:
+		f.Status, f.Advice = "bad", "the gateway accepts no messages: raise data.max_disk, or cancel old queues"
+	case used > h.maxDisk/10*9:
+		f.Status, f.Advice = "warn", "the gateway takes no new clients: raise data.max_disk, or cancel old queues"
+	case err == nil && used+free < h.maxDisk:
+		f.Status, f.Advice = "warn", "the disk is full before: lower data.max_disk"
+	}
+	return f
+}
+
+// bytesIn returns the size of the files in a directory, 0 without one.
+func bytesIn(dir string) (sum uint64, err error) {
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	for _, file := range files {
+		if info, err := file.Info(); err == nil && info.Mode().IsRegular() { // a running gateway removes files
+			sum += uint64(info.Size())
+		}
+	}
+	return sum, err
+}
+
+// fileLimit checks the limit of open files, which bounds the sockets of one process.
+func fileLimit() finding {
+	limit := openfiles.Limit()
+	if limit == 0 {
+		return finding{Check: "open files", Status: "ok", Value: "no limit per process"}
+	}
+	f := finding{Check: "open files", Status: "ok", Value: thousands(uint64(limit)), devices: uint64(openfiles.ForDevices(limit))}
+	switch {
+	case limit < 1024:
+		f.Status, f.Advice = "bad", "raise it: ulimit -n 1048576, or LimitNOFILE= in the systemd unit"
+	case limit < 65536:
+		f.Status, f.Advice = "warn", "one per device: ulimit -n 1048576, or LimitNOFILE= in the systemd unit"
 	}
 	return f
 }

@@ -89,6 +89,23 @@ func TestDoctorKnowsTheMinimumOfFreeSpace(t *testing.T) {
 	}
 }
 
+// The doctor knows the setting data.max_disk.
+func TestDoctorKnowsTheBoundOfTheStore(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "db"), 0o700), os.WriteFile(filepath.Join(dir, "db", "000001.sst"), make([]byte, 1_000_000), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for limit, want := range map[string]string{"900KB": "bad", "1050KB": "warn", "2MB": "ok", "1000000000GB": "warn", "0": ""} {
+		var out, errs bytes.Buffer
+		Main(t.Context(), Program{Out: &out, Err: &errs, In: strings.NewReader(""), Env: []string{"LONGWIRE_DATA_MAX_DISK=" + limit}},
+			[]string{"doctor", "--syncs", "1", "--data-dir", dir, "--json"})
+		_, said, _ := strings.Cut(out.String(), `{"check":"size of the store","status":"`)
+		if got, _, _ := strings.Cut(said, `"`); got != want {
+			t.Errorf("with data.max_disk %s the doctor says %q, want %q:\n%s%s", limit, got, want, out.String(), errs.String())
+		}
+	}
+}
+
 // A store that serve refuses is a bad finding.
 func TestDoctorKnowsAStoreThatDoesNotOpen(t *testing.T) {
 	for _, tt := range []struct{ name, file, text, value string }{

@@ -2,11 +2,6 @@ package cli
 
 import "golang.org/x/sys/windows"
 
-// fileLimit reports no limit: on Windows only memory bounds sockets.
-func fileLimit() finding {
-	return finding{Check: "open files", Status: "ok", Value: "no limit per process"}
-}
-
 func freeBytes(dir string) (free uint64, err error) {
 	p, err := windows.UTF16PtrFromString(dir)
 	if err != nil {

@@ -117,7 +117,7 @@ func (e *environ) tailConsumer(ctx context.Context, api *client.Client, t *consu
 		}
 		return nil
 	})
-	if ctx.Err() != nil {
+	if err == context.Cause(ctx) {
 		return nil // an interrupt or the limit is the normal end
 	}
 	return err

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// DefaultTick is the resolution of a wheel made with tick 0.
-const DefaultTick = 5 * time.Millisecond
+// Tick is the resolution of a wheel.
+const Tick = 5 * time.Millisecond
 
 const (
 	shardCount = 32 // so that a million connections do not contend for one mutex
@@ -49,7 +49,6 @@ type Timer struct {
 
 // Wheel fires timers. New makes it, and it runs between Start and Stop.
 type Wheel struct {
-	tick   time.Duration
 	origin time.Time // tick 0
 	shards [shardCount]shard
 
@@ -63,14 +62,9 @@ type Wheel struct {
 	end   sync.Once
 }
 
-// New returns a stopped wheel with the given resolution; 0 is DefaultTick. Timers
-// may be armed before Start; they fire after it.
-func New(tick time.Duration) *Wheel {
-	if tick <= 0 {
-		tick = DefaultTick
-	}
+// New returns a stopped wheel. Timers may be armed before Start; they fire after it.
+func New() *Wheel {
 	w := &Wheel{
-		tick:   tick,
 		origin: time.Now(),
 		nudge:  make(chan struct{}, 1),
 		stop:   make(chan struct{}),
@@ -92,9 +86,6 @@ func (w *Wheel) Stop() {
 	w.start.Do(func() { close(w.done) }) // never started: nothing to wait for
 	<-w.done
 }
-
-// Tick returns the resolution.
-func (w *Wheel) Tick() time.Duration { return w.tick }
 
 // Init binds t, which is zero, to w and sets its callback. Call it before all
 // other uses of t.
@@ -157,7 +148,7 @@ func (w *Wheel) run() {
 		if next := w.next(); next == asleepForever {
 			alarm.Stop()
 		} else {
-			alarm.Reset(time.Until(w.origin.Add(time.Duration(next) * w.tick)))
+			alarm.Reset(time.Until(w.origin.Add(time.Duration(next) * Tick)))
 		}
 		select {
 		case <-w.stop:
@@ -215,12 +206,12 @@ func (w *Wheel) rouse() {
 // early.
 func (w *Wheel) ceil(at time.Time) int64 {
 	d := at.Sub(w.origin) // saturates at 292 years
-	n := int64(d / w.tick)
-	if d%w.tick > 0 {
+	n := int64(d / Tick)
+	if d%Tick > 0 {
 		n++
 	}
 	return n
 }
 
 // floor returns the last tick that is not after now.
-func (w *Wheel) floor(now time.Time) int64 { return int64(now.Sub(w.origin) / w.tick) }
+func (w *Wheel) floor(now time.Time) int64 { return int64(now.Sub(w.origin) / Tick) }

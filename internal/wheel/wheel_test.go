@@ -35,10 +35,10 @@ func (r *rec) fired() []time.Time {
 }
 
 // turn runs f in virtual time with a started wheel.
-func turn(t *testing.T, tick time.Duration, f func(w *Wheel)) {
+func turn(t *testing.T, f func(w *Wheel)) {
 	t.Helper()
 	synctest.Test(t, func(*testing.T) {
-		w := New(tick)
+		w := New()
 		w.Start()
 		defer w.Stop()
 		f(w)
@@ -58,7 +58,7 @@ func TestFiresWithinOneTickAndNeverEarly(t *testing.T) {
 		12 * time.Second, 22 * time.Minute, 2 * time.Hour, 30 * 24 * time.Hour,
 	} {
 		t.Run(d.String(), func(t *testing.T) {
-			turn(t, 0, func(w *Wheel) {
+			turn(t, func(w *Wheel) {
 				after(3*time.Second + 1234567) // an origin that is no round number of ticks ago
 				var r rec
 				w.Init(&r.Timer, &r)
@@ -69,12 +69,12 @@ func TestFiresWithinOneTickAndNeverEarly(t *testing.T) {
 				if len(r.fired()) != 0 {
 					t.Fatalf("fired %v early", time.Until(at))
 				}
-				after(DefaultTick + 1)
+				after(Tick + 1)
 				if len(r.fired()) != 1 {
 					t.Fatalf("fired %d times within a tick of the deadline, want once", len(r.fired()))
 				}
-				if late := r.fired()[0].Sub(at); late < 0 || late >= DefaultTick {
-					t.Errorf("fired %v after the deadline, want 0 to %v", late, DefaultTick)
+				if late := r.fired()[0].Sub(at); late < 0 || late >= Tick {
+					t.Errorf("fired %v after the deadline, want 0 to %v", late, Tick)
 				}
 				after(time.Hour)
 				if len(r.fired()) != 1 {
@@ -86,7 +86,7 @@ func TestFiresWithinOneTickAndNeverEarly(t *testing.T) {
 }
 
 func TestDeadlineOnATickIsExact(t *testing.T) {
-	turn(t, 5*time.Millisecond, func(w *Wheel) {
+	turn(t, func(w *Wheel) {
 		var r rec
 		w.Init(&r.Timer, &r)
 		at := time.Now().Add(10 * time.Second)
@@ -99,7 +99,7 @@ func TestDeadlineOnATickIsExact(t *testing.T) {
 }
 
 func TestPastDeadlineFiresAtTheNextTick(t *testing.T) {
-	turn(t, 5*time.Millisecond, func(w *Wheel) {
+	turn(t, func(w *Wheel) {
 		after(time.Hour)
 		for _, ago := range []time.Duration{0, time.Second, 100 * 365 * 24 * time.Hour} {
 			var r rec
@@ -114,7 +114,7 @@ func TestPastDeadlineFiresAtTheNextTick(t *testing.T) {
 }
 
 func TestFarFutureNeverFires(t *testing.T) {
-	turn(t, 5*time.Millisecond, func(w *Wheel) {
+	turn(t, func(w *Wheel) {
 		var far, near rec
 		w.Init(&far.Timer, &far)
 		w.Init(&near.Timer, &near)
@@ -137,7 +137,7 @@ func TestReschedule(t *testing.T) {
 		{"same", time.Second, time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			turn(t, 5*time.Millisecond, func(w *Wheel) {
+			turn(t, func(w *Wheel) {
 				var r rec
 				w.Init(&r.Timer, &r)
 				start := time.Now()
@@ -157,7 +157,7 @@ func TestReschedule(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	turn(t, 5*time.Millisecond, func(w *Wheel) {
+	turn(t, func(w *Wheel) {
 		var r rec
 		w.Init(&r.Timer, &r)
 		if w.Cancel(&r.Timer) {
@@ -185,7 +185,7 @@ func TestCancel(t *testing.T) {
 // A timer that is due in the same tick can still be canceled by the one that
 // fires before it.
 func TestCancelFromACallbackOfTheSameTick(t *testing.T) {
-	turn(t, 5*time.Millisecond, func(w *Wheel) {
+	turn(t, func(w *Wheel) {
 		var timers [2]Timer
 		var fired atomic.Int32
 		for i := range timers {
@@ -205,7 +205,7 @@ func TestCancelFromACallbackOfTheSameTick(t *testing.T) {
 }
 
 func TestFireMayScheduleItself(t *testing.T) {
-	turn(t, 5*time.Millisecond, func(w *Wheel) {
+	turn(t, func(w *Wheel) {
 		var tm Timer
 		var n atomic.Int32
 		w.Init(&tm, fireFunc(func(now time.Time) {
@@ -222,7 +222,7 @@ func TestFireMayScheduleItself(t *testing.T) {
 
 // A callback that always asks for the past must not lock the wheel up.
 func TestFireThatSchedulesThePastYields(t *testing.T) {
-	turn(t, 5*time.Millisecond, func(w *Wheel) {
+	turn(t, func(w *Wheel) {
 		var tm Timer
 		var n atomic.Int32
 		w.Init(&tm, fireFunc(func(now time.Time) {
@@ -241,7 +241,7 @@ func TestFireThatSchedulesThePastYields(t *testing.T) {
 // Ten thousand timers between a tick and two hours, moved and canceled at
 // random while the wheel turns: each fires exactly when its last word said.
 func TestRandomDeadlinesCascade(t *testing.T) {
-	turn(t, 5*time.Millisecond, func(w *Wheel) {
+	turn(t, func(w *Wheel) {
 		type entry struct {
 			rec
 			at time.Time // zero: canceled
@@ -282,7 +282,7 @@ func TestRandomDeadlinesCascade(t *testing.T) {
 			case e.at.IsZero():
 			case len(e.fired()) != 1:
 				t.Fatalf("timer %d fired %d times, want once", i, len(e.fired()))
-			case e.fired()[0].Before(e.at) || e.fired()[0].Sub(e.at) >= w.Tick():
+			case e.fired()[0].Before(e.at) || e.fired()[0].Sub(e.at) >= Tick:
 				t.Fatalf("timer %d fired %v after its deadline", i, e.fired()[0].Sub(e.at))
 			}
 		}
@@ -302,7 +302,7 @@ func pow2(x float64) float64 {
 
 func TestStartAfterScheduleAndStopBeforeFire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := New(0)
+		w := New()
 		var r rec
 		w.Init(&r.Timer, &r)
 		w.Schedule(&r.Timer, time.Now().Add(time.Second))
@@ -325,12 +325,12 @@ func TestStartAfterScheduleAndStopBeforeFire(t *testing.T) {
 	})
 }
 
-func TestStopWithoutStart(t *testing.T) { New(0).Stop() }
+func TestStopWithoutStart(t *testing.T) { New().Stop() }
 
 // Goroutines arm, move and cancel their timers against a real clock while the
 // wheel fires them; at the end every timer has fired or was canceled.
 func TestConcurrentUse(t *testing.T) {
-	w := New(time.Millisecond)
+	w := New()
 	w.Start()
 	defer w.Stop()
 	const workers, rounds = 8, 2_000
@@ -374,7 +374,7 @@ func TestCost(t *testing.T) {
 	if got := unsafe.Sizeof(Timer{}); got > 48 {
 		t.Errorf("a Timer takes %d bytes, want at most 48", got)
 	}
-	w := New(0)
+	w := New()
 	w.Start()
 	defer w.Stop()
 	var r rec
@@ -394,11 +394,11 @@ func TestScheduleBeforeInitPanics(t *testing.T) {
 			t.Error("no panic")
 		}
 	}()
-	New(0).Schedule(new(Timer), time.Now())
+	New().Schedule(new(Timer), time.Now())
 }
 
 func BenchmarkSchedule(b *testing.B) {
-	w := New(0)
+	w := New()
 	w.Start()
 	defer w.Stop()
 	timers := make([]rec, 100_000)
