@@ -13,6 +13,7 @@ import (
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/private"
+	"github.com/longwire/longwire/internal/watch"
 )
 
 // Config sets which devices may register. The zero value admits every device.
@@ -88,11 +89,13 @@ type Authenticator struct {
 	refused   gateway.RefusedList
 	stats     counters
 
-	files   []*watched
 	stop    context.CancelFunc
 	ctx     context.Context
 	running sync.WaitGroup // the goroutines of the watcher and of the hook's calls
-	reload  sync.Mutex     // held during a look at the files
+
+	reload sync.Mutex // held during a look at the files; guards the following
+	files  []*watch.Files
+	stale  time.Time // when the first list in revoked has to be replaced; zero = never, or it is logged
 }
 
 // New reads the files. Start watches them; Close ends that.
@@ -125,23 +128,18 @@ func New(cfg Config) (*Authenticator, error) {
 		}
 		a.hook = h
 	}
-	if cfg.TokensFile != "" {
-		a.files = append(a.files, &watched{name: cfg.TokensFile, load: a.loadTokens})
+	a.watch(a.loadTokens, cfg.TokensFile)
+	a.watch(a.loadKeys, cfg.JWTKeys)
+	if cfg.CertificateID.asks() {
+		a.watch(a.loadAuthorities, cfg.ClientCA)
 	}
-	if cfg.JWTKeys != "" {
-		a.files = append(a.files, &watched{name: cfg.JWTKeys, load: a.loadKeys})
-	}
-	if cfg.ClientCA != "" && cfg.CertificateID.asks() {
-		a.files = append(a.files, &watched{name: cfg.ClientCA, load: a.loadAuthorities})
-	}
-	if cfg.RevokedFile != "" {
-		a.files = append(a.files, &watched{name: cfg.RevokedFile, load: a.loadRevoked})
-	}
+	a.watch(a.loadRevoked, cfg.RevokedFile, cfg.ClientCA) // the authorities have signed the lists
 	for _, f := range a.files {
-		if err := f.first(); err != nil {
+		if _, err := f.Look(); err != nil {
 			return nil, err
 		}
 	}
+	a.warnStale()
 	return a, nil
 }
 
@@ -184,10 +182,8 @@ func (a *Authenticator) loadRevoked() error {
 		return err
 	}
 	a.revoked.Store(&list)
+	a.stale = stale
 	a.log.Info("lists of revoked certificates loaded", "file", a.cfg.RevokedFile, "certificates", len(list))
-	if !stale.IsZero() && stale.Before(a.cfg.Now()) {
-		a.log.Warn("a list of revoked certificates is older than its authority allows; it stays in force", "file", a.cfg.RevokedFile, "next_update", stale)
-	}
 	return nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/big"
 	"time"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 // revokedCertificates are the certificates on the lists of revoked certificates.
@@ -33,7 +35,7 @@ func readRevoked(name, authorities string) (revoked revokedCertificates, stale t
 	if err != nil {
 		return nil, stale, err
 	}
-	text, _, err := readTrusted(name, maxKeyFile)
+	text, err := private.ReadTrusted(name, maxKeyFile)
 	if err != nil {
 		return nil, stale, err
 	}

@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"github.com/longwire/longwire/internal/private"
+	"github.com/longwire/longwire/internal/watch"
 )
 
 // Bounds of signing keys.
@@ -60,7 +61,7 @@ func LoadKeys(name string) (*KeySet, error) {
 		return nil, err
 	}
 	if info.IsDir() {
-		if files, err = filesIn(name); err != nil {
+		if files, err = watch.In(name); err != nil {
 			return nil, err
 		}
 	}
@@ -77,7 +78,7 @@ func LoadKeys(name string) (*KeySet, error) {
 }
 
 func (s *KeySet) load(file string) error {
-	b, _, err := readTrusted(file, maxKeyFile)
+	b, err := private.ReadTrusted(file, maxKeyFile)
 	if err != nil {
 		return err
 	}

@@ -7,14 +7,10 @@ import (
 	"syscall"
 )
 
-// keepOwner gives w the owner of the file called name. Otherwise an edit by root
-// would take the file from the account that the gateway runs under.
-func keepOwner(w *os.File, name string) error {
-	info, err := os.Stat(name)
-	if err != nil {
-		return err
-	}
-	s, ok := info.Sys().(*syscall.Stat_t)
+// keepOwner gives w the owner of an old file. Otherwise an edit by root would take the
+// file from the account that the gateway runs under.
+func keepOwner(w *os.File, old os.FileInfo) error {
+	s, ok := old.Sys().(*syscall.Stat_t)
 	if !ok || int(s.Uid) == os.Geteuid() && int(s.Gid) == os.Getegid() {
 		return nil
 	}

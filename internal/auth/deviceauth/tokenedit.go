@@ -183,10 +183,14 @@ func (e *tokenEdit) read(create bool) (*tokenFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := e.fresh.Chmod(f.mode); err != nil {
+	old, err := os.Stat(e.name)
+	if err != nil {
 		return nil, err
 	}
-	if err := keepOwner(e.fresh, e.name); err != nil {
+	if err := e.fresh.Chmod(old.Mode().Perm()); err != nil {
+		return nil, err
+	}
+	if err := keepOwner(e.fresh, old); err != nil {
 		return nil, fmt.Errorf("keep the owner of %s: %w", e.name, err)
 	}
 	return f, nil
