@@ -197,13 +197,14 @@ func (k *hook) join(key cacheKey, question []byte) (*pendingCall, verdict) {
 	if len(k.pending) >= 2*cap(k.slots) {
 		return nil, refused(MethodHook, ReasonHookBusy)
 	}
-	if !k.breaker.allow(time.Now()) {
+	probe, ok := k.breaker.allow(time.Now())
+	if !ok {
 		return nil, refused(MethodHook, ReasonHookOpen)
 	}
 	f := &pendingCall{done: make(chan struct{})}
 	k.pending[key] = f
 	k.running.Go(func() {
-		f.v = k.call(question)
+		f.v = k.call(probe, question)
 		k.remember(key, f.v)
 		k.mu.Lock()
 		delete(k.pending, key)
@@ -227,21 +228,21 @@ func (k *hook) remember(key cacheKey, v verdict) {
 }
 
 // call waits for a slot and calls the service.
-func (k *hook) call(question []byte) verdict {
+func (k *hook) call(p probe, question []byte) verdict {
 	ctx, cancel := context.WithTimeout(k.ctx, k.cfg.Timeout)
 	defer cancel()
 	select {
 	case k.slots <- struct{}{}:
 		defer func() { <-k.slots }()
 	case <-ctx.Done():
-		k.breaker.cancel()
+		k.breaker.cancel(p)
 		return refused(MethodHook, ReasonHookBusy)
 	}
 	start := time.Now()
 	v, err := k.roundTrip(ctx, question)
 	k.count.call(time.Since(start), v)
 	err = k.plainly(err)
-	change := k.breaker.finish(err == nil, time.Now())
+	change := k.breaker.finish(p, err == nil, time.Now())
 	k.outage.called(err, change, time.Now())
 	k.report(change, err)
 	return v

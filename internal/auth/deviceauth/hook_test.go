@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -346,44 +347,51 @@ func TestBreaker(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	fail := func() breakerChange {
 		t.Helper()
-		if !b.allow(now) {
+		p, ok := b.allow(now)
+		if !ok {
 			t.Fatal("a call is not allowed")
 		}
-		return b.finish(false, now)
+		return b.finish(p, false, now)
 	}
 	for range breakerFailures - 1 {
 		fail()
 	}
-	b.finish(true, now) // in a row, not in all
+	b.finish(0, true, now) // in a row, not in all
 	for range breakerFailures - 1 {
 		fail()
 	}
 	if b.state(now) != breakerIsClosed {
 		t.Fatal("open before its time")
 	}
-	b.allow(now)
-	late := func() { b.finish(false, now) } // of a call that began while it was closed
-	if fail() != breakerOpened || b.allow(now) {
+	allowed := func() bool { _, ok := b.allow(now); return ok }
+	late, _ := b.allow(now) // of a call that begins while it is closed
+	if fail() != breakerOpened || allowed() {
 		t.Fatal("not open after failures in a row")
 	}
-	late()
+	b.finish(late, false, now)
 	for _, pause := range []time.Duration{firstPause, 2 * firstPause, 4 * firstPause, 8 * firstPause, 16 * firstPause, maxPause, maxPause} {
 		if wait := b.until.Sub(now); b.pause != pause || wait < pause/2 || wait > pause {
 			t.Errorf("pause %v, wait %v; want %v, jittered", b.pause, wait, pause)
 		}
 		now = now.Add(pause)
-		if b.state(now) != breakerIsHalfOpen || !b.allow(now) || b.allow(now) {
+		p, ok := b.allow(now)
+		if b.state(now) != breakerIsHalfOpen || !ok || allowed() {
 			t.Fatal("want one call after a pause, and not two")
 		}
-		b.finish(false, now)
+		b.finish(p, false, now)
 	}
 	now = now.Add(maxPause)
-	b.allow(now)
-	b.cancel()
-	if !b.allow(now) {
+	given, _ := b.allow(now)
+	b.cancel(given)
+	p, ok := b.allow(now)
+	if !ok {
 		t.Error("a call that was not made blocks the next")
 	}
-	if b.finish(true, now) != breakerClosed || b.state(now) != breakerIsClosed {
+	b.cancel(given)
+	if allowed() {
+		t.Error("the end of an earlier probe ends the next")
+	}
+	if b.finish(p, true, now) != breakerClosed || b.state(now) != breakerIsClosed {
 		t.Error("not closed by a success")
 	}
 }
@@ -479,3 +487,46 @@ func TestAnOutageOfTheHookIsKnown(t *testing.T) {
 type tripper func(*http.Request) (*http.Response, error)
 
 func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// roundTrip is a hook without a network.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A call from before the pause that fails or is given up does not end the one call after
+// the pause.
+func TestEarlierCallsDoNotEndAProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := open(t, Config{Hook: HookConfig{URL: "http://hook.example", Concurrency: 2, Timeout: 10 * time.Second}})
+		d.hook.client.Transport = roundTrip(func(*http.Request) (*http.Response, error) {
+			time.Sleep(12 * time.Second)
+			return nil, errors.New("broken")
+		})
+		b := &d.hook.breaker
+		pause := func() time.Duration {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.pause
+		}
+		for _, id := range []string{"slow-1", "slow-2", "waits"} { // two slots until 12 s; the third call gives up at 10 s
+			go d.register(hello(id, ""))
+		}
+		synctest.Wait()
+		b.mu.Lock()
+		b.open(firstPause, time.Now())
+		b.mu.Unlock()
+		time.Sleep(5 * time.Second)
+		go d.register(hello("probe", "")) // waits for a slot until 15 s
+		time.Sleep(5500 * time.Millisecond)
+		d.wantLater(hello("m", ""), ReasonHookOpen)
+		time.Sleep(2 * time.Second)
+		if p := pause(); p != firstPause {
+			t.Errorf("the pause is %v after failures from before it, want %v", p, firstPause)
+		}
+		time.Sleep(15 * time.Second)
+		if p := pause(); p != 2*firstPause {
+			t.Errorf("the pause is %v after the probe has failed, want %v", p, 2*firstPause)
+		}
+		d.Close()
+	})
+}
