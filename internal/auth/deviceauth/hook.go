@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -109,6 +110,8 @@ func newHook(ctx context.Context, running *sync.WaitGroup, cfg HookConfig, log *
 		// A redirect would send the device's token to an unknown host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
+			// The end of a request does not end the attempt to connect for it. These do.
+			DialContext: (&net.Dialer{Timeout: cfg.Timeout}).DialContext, TLSHandshakeTimeout: cfg.Timeout,
 			MaxIdleConnsPerHost: cfg.Concurrency, IdleConnTimeout: 90 * time.Second,
 			MaxResponseHeaderBytes: maxAnswer, ForceAttemptHTTP2: true, DisableCompression: true,
 			// A connection that the network has lost closes, and does not fail each question
@@ -267,6 +270,7 @@ func (k *hook) roundTrip(ctx context.Context, question []byte) (verdict, error) 
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "longwire")
+	req.Header["Idempotency-Key"] = nil // not sent; the transport asks again if the service has just closed an idle connection
 	if k.cfg.Secret != "" {
 		req.Header.Set("Authorization", "Bearer "+k.cfg.Secret)
 	}
@@ -283,14 +287,14 @@ func (k *hook) roundTrip(ctx context.Context, question []byte) (verdict, error) 
 	}
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
-	case err != nil:
-		return failed, err
-	case len(b) > maxAnswer:
-		return failed, fmt.Errorf("an answer of more than %d bytes", maxAnswer)
 	case res.StatusCode == http.StatusForbidden:
 		return refused(MethodHook, ReasonDenied), nil
 	case res.StatusCode != http.StatusOK:
 		return failed, fmt.Errorf("status %d; want 200 or 403", res.StatusCode)
+	case err != nil:
+		return failed, err
+	case len(b) > maxAnswer:
+		return failed, fmt.Errorf("an answer of more than %d bytes", maxAnswer)
 	}
 	return readAnswer(b, time.Now())
 }

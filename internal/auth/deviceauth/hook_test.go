@@ -1,6 +1,7 @@
 package deviceauth
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -487,6 +489,68 @@ func TestAnOutageOfTheHookIsKnown(t *testing.T) {
 type tripper func(*http.Request) (*http.Response, error)
 
 func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A service may close a connection that was idle at the moment in which the next question
+// takes it. The gateway asks again.
+func TestAQuestionOutlivesAnIdleConnection(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	t.Cleanup(serving.Wait)
+	t.Cleanup(func() { ln.Close() })
+	const yes = `{"allow":true}`
+	serving.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			in := bufio.NewReader(c)
+			if q, err := http.ReadRequest(in); err == nil {
+				io.Copy(io.Discard, q.Body)
+				if _, sent := q.Header["Idempotency-Key"]; sent {
+					t.Error("a header without a value was sent")
+				}
+				fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(yes), yes)
+				http.ReadRequest(in) // the next question gets no answer
+			}
+			c.Close()
+		}
+	})
+	d := open(t, Config{Hook: HookConfig{URL: "http://" + ln.Addr().String()}})
+	for i := range 3 {
+		d.wantIn(hello(fmt.Sprint("m-", i), ""), time.Time{})
+	}
+	d.Close()
+}
+
+// A service that accepts connections and says nothing keeps none of them beyond the timeout.
+func TestAConnectionThatIsNotMadeInTimeCloses(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	d := open(t, Config{Hook: HookConfig{URL: "https://" + ln.Addr().String(), Timeout: 50 * time.Millisecond}})
+	d.wantLater(hello("m", ""), ReasonHookFailed)
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.Copy(io.Discard, c); err != nil {
+		t.Errorf("a connection for a question that has ended is still open: %v", err)
+	}
+}
+
+// 403 is a no, whatever page a proxy puts into it.
+func TestAForbiddenPageIsANo(t *testing.T) {
+	s := startService(t, 403, strings.Repeat("<p>", maxAnswer))
+	open(t, Config{Hook: HookConfig{URL: s.URL}}).wantOut(hello("m", ""), MethodHook, ReasonDenied)
+}
 
 // roundTrip is a hook without a network.
 type roundTrip func(*http.Request) (*http.Response, error)

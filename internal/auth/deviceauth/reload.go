@@ -71,4 +71,7 @@ func (a *Authenticator) warnStale() {
 func (a *Authenticator) Close() {
 	a.stop()
 	a.running.Wait()
+	if a.hook != nil {
+		a.hook.client.CloseIdleConnections()
+	}
 }
