@@ -29,7 +29,11 @@ func (r CertificateRule) asks() bool { return r != "" && r != CertificateNone }
 func (a *Authenticator) certificate(h *gateway.Hello) verdict {
 	v := a.cfg.CertificateID.check(h, a.cfg.Now())
 	if v.accepted() && a.authorities.Load() != nil && h.Authority != nil {
-		v.credential = &certificateCredential{a, authorityPrint(h.Authority), certificatePrint(h.Certificate.RawIssuer, h.Certificate.SerialNumber)}
+		c := &certificateCredential{a, authorityPrint(h.Authority), certificatePrint(h.Certificate.RawIssuer, h.Certificate.SerialNumber)}
+		if !(*a.authorities.Load())[c.authority] {
+			a.Reload() // the listener may have read the file of authorities since
+		}
+		v.credential = c
 		if !v.credential.Holds(h.Client) {
 			return refused(MethodCertificate, ReasonRevoked)
 		}

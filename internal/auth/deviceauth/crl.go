@@ -50,11 +50,14 @@ func readRevoked(name, authorities string) (revoked revokedCertificates, stale t
 		if err != nil {
 			return nil, stale, fmt.Errorf("%s: list %d: %w", name, lists, err)
 		}
-		if !signed(list, signers) {
-			return nil, stale, fmt.Errorf("%s: list %d, of %s, is not signed by an authority in %s", name, lists, list.Issuer, authorities)
+		issuers := issuersOf(list, signers)
+		if len(issuers) == 0 {
+			return nil, stale, fmt.Errorf("%s: list %d, of %s, is not signed by an authority of that name in %s", name, lists, list.Issuer, authorities)
 		}
-		for _, c := range list.RevokedCertificateEntries {
-			revoked[certificatePrint(list.RawIssuer, c.SerialNumber)] = true
+		for _, issuer := range issuers {
+			for _, c := range list.RevokedCertificateEntries {
+				revoked[certificatePrint(issuer.RawSubject, c.SerialNumber)] = true
+			}
 		}
 		if next := list.NextUpdate; !next.IsZero() && (stale.IsZero() || next.Before(stale)) {
 			stale = next
@@ -66,11 +69,13 @@ func readRevoked(name, authorities string) (revoked revokedCertificates, stale t
 	return revoked, stale, nil
 }
 
-func signed(list *x509.RevocationList, by []*x509.Certificate) bool {
-	for _, c := range by {
-		if list.CheckSignatureFrom(c) == nil {
-			return true
+// issuersOf returns those of the authorities that have signed a list as its issuer. The
+// name in a list may be encoded in another way than in certificates.
+func issuersOf(list *x509.RevocationList, authorities []*x509.Certificate) (issuers []*x509.Certificate) {
+	for _, c := range authorities {
+		if c.Subject.String() == list.Issuer.String() && list.CheckSignatureFrom(c) == nil {
+			issuers = append(issuers, c)
 		}
 	}
-	return false
+	return issuers
 }

@@ -12,12 +12,15 @@ import (
 )
 
 // key returns the key that j describes. The result has no algorithm if the gateway
-// does not verify with that kind of key. No error reveals the key's material.
+// does not verify with that kind of key, or the key is for another use. No error reveals
+// the key's material.
 func (j *jwk) key() (signingKey, error) {
 	if j.D != "" {
 		return signingKey{}, errors.New("a private key; only the signer needs it, want the public key")
 	}
 	switch {
+	case !j.forSignatures():
+		return signingKey{}, nil
 	case j.Type == "oct":
 		return j.secret()
 	case j.Type == "RSA":

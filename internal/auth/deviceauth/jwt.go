@@ -1,6 +1,7 @@
 package deviceauth
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func (a *Authenticator) checkSigned(keys *KeySet, h *gateway.Hello) verdict {
 
 func (a *Authenticator) parser() *jwt.Parser {
 	options := []jwt.ParserOption{
-		jwt.WithValidMethods([]string{"HS256", "RS256", "ES256", "EdDSA"}),
+		jwt.WithValidMethods(algorithms),
 		jwt.WithExpirationRequired(),
 		jwt.WithStrictDecoding(),
 		jwt.WithLeeway(a.cfg.JWTLeeway),
@@ -94,6 +95,11 @@ func (a *Authenticator) parser() *jwt.Parser {
 // A token with critical extensions is not for a reader that knows none (RFC 7515,
 // §4.1.11).
 func (s *KeySet) find(t *jwt.Token) (signingKey, error) {
+	head, _, _ := strings.Cut(t.Raw, ".")
+	text, _ := base64.RawURLEncoding.DecodeString(head) // the parser has read it
+	if _, err := private.Members(text); err != nil {
+		return signingKey{}, fmt.Errorf("%w: %w", jwt.ErrTokenMalformed, err)
+	}
 	if _, ok := t.Header["crit"]; ok {
 		return signingKey{}, errCritical
 	}

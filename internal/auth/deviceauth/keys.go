@@ -30,10 +30,12 @@ const (
 	minSecret  = 32   // bytes of an HMAC key, the size of its hash (RFC 7518 §3.2)
 )
 
+var algorithms = []string{"HS256", "RS256", "ES256", "EdDSA"}
+
 // signingKey is one key and its one algorithm. A token cannot choose: the algorithm
 // in its header must be this one.
 type signingKey struct {
-	alg string // HS256, RS256, ES256 or EdDSA
+	alg string // one of algorithms
 	key any    // []byte, *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 
 	print fingerprint // set by KeySet.add
@@ -206,9 +208,11 @@ type jwk struct {
 	D         string   `json:"d"`
 }
 
-// forSignatures reports whether the key is for signatures, as far as it says.
+// forSignatures reports whether the key is for signatures that the gateway knows, as far
+// as it says.
 func (j *jwk) forSignatures() bool {
-	return (j.Use == "" || j.Use == "sig") && (j.Uses == nil || slices.Contains(j.Uses, "verify"))
+	return (j.Use == "" || j.Use == "sig") && (j.Uses == nil || slices.Contains(j.Uses, "verify")) &&
+		(j.Algorithm == "" || slices.Contains(algorithms, j.Algorithm))
 }
 
 // loadJWKS reads a set of keys. It ignores keys for encryption and keys of
@@ -230,7 +234,7 @@ func (s *KeySet) loadJWKS(text []byte) error {
 		switch {
 		case err != nil:
 			return fmt.Errorf("key %d (kid %q): %w", i+1, j.ID, err)
-		case !j.forSignatures() || k.alg == "" || j.Algorithm != "" && j.Algorithm != k.alg:
+		case k.alg == "" || j.Algorithm != "" && j.Algorithm != k.alg:
 			s.Ignored++
 		default:
 			if err := s.add(j.ID, k); err != nil {
