@@ -17,9 +17,13 @@ type revokedCertificates map[serialPrint]bool
 // serialPrint is half a hash to save memory, because each connection keeps one.
 type serialPrint [sha256.Size / 2]byte
 
-// certificatePrint identifies a certificate by its issuer and serial number, as
-// lists of revoked certificates do.
-func certificatePrint(issuer []byte, serial *big.Int) serialPrint {
+func certificatePrint(c *x509.Certificate) serialPrint {
+	return printSerial(c.RawIssuer, c.SerialNumber)
+}
+
+// printSerial identifies a certificate by its issuer and serial number, as lists of
+// revoked certificates do.
+func printSerial(issuer []byte, serial *big.Int) serialPrint {
 	h := sha256.New()
 	name := sha256.Sum256(issuer) // hashed to a fixed length, so that issuer and number cannot be confused
 	h.Write(name[:])
@@ -56,7 +60,7 @@ func readRevoked(name, authorities string) (revoked revokedCertificates, stale t
 		}
 		for _, issuer := range issuers {
 			for _, c := range list.RevokedCertificateEntries {
-				revoked[certificatePrint(issuer.RawSubject, c.SerialNumber)] = true
+				revoked[printSerial(issuer.RawSubject, c.SerialNumber)] = true
 			}
 		}
 		if next := list.NextUpdate; !next.IsZero() && (stale.IsZero() || next.Before(stale)) {

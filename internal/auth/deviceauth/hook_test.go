@@ -552,6 +552,24 @@ func TestAForbiddenPageIsANo(t *testing.T) {
 	open(t, Config{Hook: HookConfig{URL: s.URL}}).wantOut(hello("m", ""), MethodHook, ReasonDenied)
 }
 
+// Calls that the end of the gateway ends are no failures of the hook.
+func TestTheEndIsNoFailureOfTheHook(t *testing.T) {
+	s := startService(t, 200, `{"allow":true}`)
+	s.block = make(chan struct{})
+	d := open(t, Config{Hook: HookConfig{URL: s.URL, Timeout: time.Minute}})
+	var asked sync.WaitGroup
+	for i := range breakerFailures {
+		asked.Go(func() { d.register(hello(fmt.Sprint("m-", i), "")) })
+	}
+	eventually(t, "all calls", func() bool { return s.calls.Load() == breakerFailures })
+	d.Close()
+	close(s.block)
+	asked.Wait()
+	if log := d.log.String(); strings.Contains(log, "does not answer") {
+		t.Errorf("the log says\n%s", log)
+	}
+}
+
 // roundTrip is a hook without a network.
 type roundTrip func(*http.Request) (*http.Response, error)
 
