@@ -243,6 +243,10 @@ func (k *hook) call(p probe, question []byte) verdict {
 	}
 	start := time.Now()
 	v, err := k.roundTrip(ctx, question)
+	if k.ctx.Err() != nil { // Close has ended it; the hook has not failed
+		k.breaker.cancel(p)
+		return v
+	}
 	k.count.call(time.Since(start), v)
 	err = k.plainly(err)
 	change := k.breaker.finish(p, err == nil, time.Now())
