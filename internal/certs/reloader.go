@@ -74,26 +74,13 @@ func (r *Reloader) Config() *tls.Config { return r.config }
 func (r *Reloader) Start() {
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(context.Background())
-	r.done.Go(func() { r.watch(ctx) })
+	r.done.Go(func() { watch.Every(ctx, every, r.Refresh) })
 }
 
 // Stop ends the watch and waits for it. The configuration stays usable.
 func (r *Reloader) Stop() {
 	r.stop()
 	r.done.Wait()
-}
-
-func (r *Reloader) watch(ctx context.Context) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			r.Refresh()
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // Refresh reads the files if they have changed since the last read, or could not

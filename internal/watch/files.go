@@ -2,6 +2,7 @@
 package watch
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -57,6 +58,20 @@ func (w *Files) Look() (loaded bool, err error) {
 	}
 	w.flaw = err.Error()
 	return false, err
+}
+
+// Every calls look at this interval until ctx ends.
+func Every(ctx context.Context, interval time.Duration, look func()) {
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			look()
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // file is a file at the time of a look.

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/private"
 	"github.com/longwire/longwire/internal/watch"
@@ -80,6 +82,7 @@ type Authenticator struct {
 
 	tokens atomic.Pointer[tokenSet] // nil without TokensFile
 	keys   atomic.Pointer[KeySet]   // nil without JWTKeys
+	parser *jwt.Parser              // of signed tokens
 	hook   *hook                    // nil without a URL
 
 	authorities atomic.Pointer[authorities]         // nil without ClientCA
@@ -118,8 +121,8 @@ func New(cfg Config) (*Authenticator, error) {
 		}
 	}
 	a := &Authenticator{cfg: cfg, log: cfg.Logger, shared: sha256.Sum256([]byte(cfg.SharedToken)),
-		penalties: newPenalties(cfg.FailuresPerMinute)}
-	a.stats.init()
+		parser: newParser(&cfg), penalties: newPenalties(cfg.FailuresPerMinute)}
+	a.stats.results = newCounts(results()...)
 	a.ctx, a.stop = context.WithCancel(context.Background())
 	if cfg.Hook.URL != "" {
 		h, err := newHook(a.ctx, &a.running, cfg.Hook, cfg.Logger)

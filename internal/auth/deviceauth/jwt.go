@@ -61,7 +61,7 @@ func (a *Authenticator) checkSigned(keys *KeySet, h *gateway.Hello) verdict {
 		key, err = keys.find(t)
 		return key.key, err
 	}
-	if _, err := a.parser().ParseWithClaims(h.Token, &claims, find); err != nil {
+	if _, err := a.parser.ParseWithClaims(h.Token, &claims, find); err != nil {
 		return refused(MethodJWT, reasonOf(err))
 	}
 	if claims.Subject != string(h.Client) {
@@ -71,19 +71,19 @@ func (a *Authenticator) checkSigned(keys *KeySet, h *gateway.Hello) verdict {
 		credential: &keyCredential{a, key.print}}
 }
 
-func (a *Authenticator) parser() *jwt.Parser {
+func newParser(cfg *Config) *jwt.Parser {
 	options := []jwt.ParserOption{
 		jwt.WithValidMethods(algorithms),
 		jwt.WithExpirationRequired(),
 		jwt.WithStrictDecoding(),
-		jwt.WithLeeway(a.cfg.JWTLeeway),
-		jwt.WithTimeFunc(a.cfg.Now),
+		jwt.WithLeeway(cfg.JWTLeeway),
+		jwt.WithTimeFunc(cfg.Now),
 	}
-	if a.cfg.JWTIssuer != "" {
-		options = append(options, jwt.WithIssuer(a.cfg.JWTIssuer))
+	if cfg.JWTIssuer != "" {
+		options = append(options, jwt.WithIssuer(cfg.JWTIssuer))
 	}
-	if a.cfg.JWTAudience != "" {
-		options = append(options, jwt.WithAudience(a.cfg.JWTAudience))
+	if cfg.JWTAudience != "" {
+		options = append(options, jwt.WithAudience(cfg.JWTAudience))
 	}
 	return jwt.NewParser(options...)
 }

@@ -20,21 +20,9 @@ func (a *Authenticator) watch(load func() error, names ...string) {
 
 // Start watches the files until Close.
 func (a *Authenticator) Start() {
-	if len(a.files) == 0 {
-		return
+	if len(a.files) > 0 {
+		a.running.Go(func() { watch.Every(a.ctx, reloadEvery, a.Reload) })
 	}
-	a.running.Go(func() {
-		t := time.NewTicker(reloadEvery)
-		defer t.Stop()
-		for {
-			select {
-			case <-t.C:
-				a.Reload()
-			case <-a.ctx.Done():
-				return
-			}
-		}
-	})
 }
 
 // Reload looks at the files now. A broken file leaves its old values in force.

@@ -211,7 +211,7 @@ func (e *tokenEdit) read(create bool) (*tokenFile, error) {
 	if err := e.fresh.Chmod(old.Mode().Perm()); err != nil {
 		return nil, err
 	}
-	if err := keepOwner(e.fresh, old); err != nil {
+	if err := private.KeepOwner(e.fresh, old); err != nil {
 		return nil, fmt.Errorf("keep the owner of %s: %w", e.name, err)
 	}
 	return f, nil
