@@ -265,6 +265,26 @@ func TestAnEditWithoutItsLockChangesNothing(t *testing.T) {
 	}
 }
 
+// A process that dies during an edit does not stop the edits of others for good.
+func TestTheLockOfADeadEditIsRemoved(t *testing.T) {
+	file := writeFile(t, "tokens", "")
+	lock := writeFile(t, file+".new", line("a", NewToken(), ""))
+	e := TokenEntry{Client: "b", SHA256: strings.Repeat("0", 64)}
+	if err := AddToken(file, e); !errors.Is(err, ErrBusy) {
+		t.Errorf("beside a young lock: %v", err)
+	}
+	old := time.Now().Add(-2 * time.Minute)
+	if err := os.Chtimes(lock, old, old); err != nil {
+		t.Fatal(err)
+	}
+	if err := AddToken(file, e); err != nil {
+		t.Errorf("beside an old lock: %v", err)
+	}
+	if list, err := ReadTokens(file); err != nil || len(list) != 1 || list[0].Client != "b" {
+		t.Errorf("the file has %+v, %v", list, err)
+	}
+}
+
 // An error of the disk after the file is replaced is another than one before.
 func TestAnEditThatTheDiskDoesNotConfirm(t *testing.T) {
 	file := writeFile(t, "tokens", line("a", NewToken(), ""))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/longwire/longwire/internal/private"
 )
@@ -171,12 +172,19 @@ type tokenEdit struct {
 // ErrBusy is the error of an edit during another one.
 var ErrBusy = errors.New("another process is changing")
 
+// deadEdit is the age from which a lock is that of a process that has died: an edit takes
+// seconds. An edit that takes longer fails; see holds.
+const deadEdit = time.Minute
+
 func beginEdit(name string) (*tokenEdit, error) {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		name = target // so that a symbolic link stays one
 	}
 	if err := private.TrustedDir(filepath.Dir(name)); err != nil {
 		return nil, err
+	}
+	if old, err := os.Lstat(name + ".new"); err == nil && time.Since(old.ModTime()).Abs() > deadEdit {
+		_ = os.Remove(name + ".new")
 	}
 	w, err := private.MakeFile(name + ".new")
 	if errors.Is(err, fs.ErrExist) {
