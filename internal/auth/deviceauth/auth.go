@@ -227,10 +227,14 @@ const unguessable = 32
 
 // provesItself reports whether a device has shown a right credential that cannot be
 // guessed. Such a device does not suffer from the refusals of others behind its
-// address. provesItself does not ask the hook.
+// address. If a token is required beside the certificate, the token counts: otherwise the
+// holder of a certificate could guess it. provesItself does not ask the hook.
 func (a *Authenticator) provesItself(h *gateway.Hello) bool {
 	if a.cfg.CertificateID.asks() && h.Certificate != nil {
-		return a.certificate(h).accepted()
+		ok := a.certificate(h).accepted()
+		if !ok || !a.cfg.RequireAll || !a.asksToken() {
+			return ok
+		}
 	}
 	if !a.asksToken() || h.Token == "" {
 		return false
