@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"math/big"
 	"net/url"
@@ -150,6 +151,34 @@ func TestTheNameOfAListMayBeEncodedInAnotherWay(t *testing.T) {
 	d.Reload()
 	if !strings.Contains(d.log.String(), "of CN=other CA, is not signed by an authority of that name") {
 		t.Errorf("a list in the name of another authority: %s", d.log)
+	}
+}
+
+// A list of changes in the place of the whole would take back revocations without a word,
+// and an entry of another issuer would revoke the wrong certificate.
+func TestListsThatAreNotTheIssuersOwn(t *testing.T) {
+	s := newListSigner(t)
+	ca := writeFile(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.cert.Raw})))
+	number := []byte{2, 1, 1} // INTEGER 1
+	for name, change := range map[string]func(*x509.RevocationList){
+		"delta": func(l *x509.RevocationList) {
+			l.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: number}}
+		},
+		"indirect": func(l *x509.RevocationList) {
+			l.RevokedCertificateEntries[0].ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 29}, Critical: true, Value: number}}
+		},
+	} {
+		l := &x509.RevocationList{Number: big.NewInt(2), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour),
+			RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: big.NewInt(7), RevocationTime: time.Now()}}}
+		change(l)
+		der, err := x509.CreateRevocationList(rand.Reader, l, s.cert, s.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists := writeFile(t, "crl.pem", string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})))
+		if _, err := New(Config{CertificateID: CertificateCN, ClientCA: ca, RevokedFile: lists}); err == nil || !strings.Contains(err.Error(), "only changes since another list") {
+			t.Errorf("%s: %v, want it refused", name, err)
+		}
 	}
 }
 

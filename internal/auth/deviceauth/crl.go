@@ -3,9 +3,12 @@ package deviceauth
 import (
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/longwire/longwire/internal/private"
@@ -54,6 +57,9 @@ func readRevoked(name, authorities string) (revoked revokedCertificates, stale t
 		if err != nil {
 			return nil, stale, fmt.Errorf("%s: list %d: %w", name, lists, err)
 		}
+		if !complete(list) {
+			return nil, stale, fmt.Errorf("%s: list %d, of %s, has only changes since another list (a delta list), or certificates of other issuers", name, lists, list.Issuer)
+		}
 		issuers := issuersOf(list, signers)
 		if len(issuers) == 0 {
 			return nil, stale, fmt.Errorf("%s: list %d, of %s, is not signed by an authority of that name in %s", name, lists, list.Issuer, authorities)
@@ -71,6 +77,22 @@ func readRevoked(name, authorities string) (revoked revokedCertificates, stale t
 		return nil, stale, fmt.Errorf("%s: no list of revoked certificates (X509 CRL) in it", name)
 	}
 	return revoked, stale, nil
+}
+
+// Extensions that change the meaning of a list or of an entry (RFC 5280, §5.2.4 and §5.3.3).
+var (
+	deltaIndicator    = asn1.ObjectIdentifier{2, 5, 29, 27}
+	certificateIssuer = asn1.ObjectIdentifier{2, 5, 29, 29}
+)
+
+// complete reports whether a list has all revoked certificates of its issuer, or of a part
+// of them, and no others.
+func complete(list *x509.RevocationList) bool {
+	has := func(all []pkix.Extension, id asn1.ObjectIdentifier) bool {
+		return slices.ContainsFunc(all, func(e pkix.Extension) bool { return e.Id.Equal(id) })
+	}
+	return !has(list.Extensions, deltaIndicator) && !slices.ContainsFunc(list.RevokedCertificateEntries,
+		func(c x509.RevocationListEntry) bool { return has(c.Extensions, certificateIssuer) })
 }
 
 // issuersOf returns those of the authorities that have signed a list as its issuer. The
