@@ -18,10 +18,10 @@ type TokenStore interface {
 	// IssueToken makes a token of t.Client and returns its secret, which is not
 	// kept. Unless replaces is "", the same step revokes that token of the client,
 	// and t takes its groups or note if t has none. Errors: ErrNoToken,
-	// ErrTooManyTokens.
+	// ErrTooManyTokens, ErrTokenUnconfirmed.
 	IssueToken(t StoredToken, replaces string) (token StoredToken, secret string, err error)
 	// RevokeToken ends a token of a client, and the connections that were made
-	// with it. Errors: ErrNoToken.
+	// with it. Errors: ErrNoToken, ErrTokenUnconfirmed.
 	RevokeToken(client gateway.ClientID, id string) error
 }
 
@@ -29,6 +29,8 @@ type TokenStore interface {
 var (
 	ErrNoToken       = errors.New("the client has no such token")
 	ErrTooManyTokens = errors.New("there is no room for another token")
+	// ErrTokenUnconfirmed means that the change is in force, but a power cut may undo it.
+	ErrTokenUnconfirmed = errors.New("the disk did not confirm the change")
 )
 
 // StoredToken is a token without its secret.
@@ -145,12 +147,12 @@ func (s *server) createToken(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	t, secret, err := s.issue(w, tokens, id, &body)
+	if body.Replaces != "" && (err == nil || errors.Is(err, ErrTokenUnconfirmed)) {
+		viewOf(w).Record(audit.RevokeToken, string(id)+" "+body.Replaces, err)
+	}
 	if err != nil {
 		viewOf(w).Record(audit.CreateToken, string(id), err)
 		return err
-	}
-	if body.Replaces != "" {
-		viewOf(w).Record(audit.RevokeToken, string(id)+" "+body.Replaces, nil)
 	}
 	viewOf(w).Record(audit.CreateToken, string(id)+" "+t.ID, nil)
 	v := tokenView(&t, s.cfg.Now())
@@ -203,6 +205,9 @@ func tokenProblem(err error, client gateway.ClientID, id string) error {
 		return problem.New(problem.TokenNotFound, "client %q has no token %q", client, id)
 	case errors.Is(err, ErrTooManyTokens):
 		return problem.New(problem.TooManyTokens, "%s", err)
+	case errors.Is(err, ErrTokenUnconfirmed):
+		return &gateway.Error{Code: gateway.CodeUnavailable, Cause: err,
+			Message: "the change of the device tokens is in force, but the disk did not confirm it: list the tokens before you repeat the call"}
 	}
 	return &gateway.Error{Code: gateway.CodeUnavailable, Message: "the file of device tokens could not be changed or read", Cause: err, RetryAfter: time.Second}
 }

@@ -99,6 +99,7 @@ func TestDeviceTokensCannotBeChanged(t *testing.T) {
 	}{
 		{ErrTooManyTokens, 409, problem.TooManyTokens},
 		{fmt.Errorf("disk full"), 503, ofStore},
+		{fmt.Errorf("%w: an input/output error", ErrTokenUnconfirmed), 503, ofStore},
 	} {
 		tokens := &fakeTokens{err: e.err}
 		h := newHarness(t, func(c *Config) { c.Tokens = tokens })
@@ -143,8 +144,11 @@ func TestDeviceTokensAreRecorded(t *testing.T) {
 	w.as("tokens", "POST", "/v1/clients/a-truck/tokens", `{"replaces":"dtk_9"}`).want(404)
 	w.as("tokens", "DELETE", "/v1/clients/a-truck/tokens/dtk_2", "").want(204)
 	w.as("a", "DELETE", "/v1/clients/b-truck/tokens/dtk_2", "").want(404)
+	w.tokens.err = ErrTokenUnconfirmed
+	w.as("tokens", "POST", "/v1/clients/a-truck/tokens", `{"replaces":"dtk_3"}`).want(503)
 	want := []string{"token.create tokens a-truck dtk_1 ok", "token.revoke tokens a-truck dtk_1 ok", "token.create tokens a-truck dtk_2 ok",
-		"token.create tokens a-truck token-not-found", "token.revoke tokens a-truck dtk_2 ok", "token.revoke a b-truck dtk_2 client-not-found"}
+		"token.create tokens a-truck token-not-found", "token.revoke tokens a-truck dtk_2 ok", "token.revoke a b-truck dtk_2 client-not-found",
+		"token.revoke tokens a-truck dtk_3 store-unavailable", "token.create tokens a-truck store-unavailable"}
 	got := entries()
 	got = got[len(got)-len(want):]
 	for i, e := range got {

@@ -111,7 +111,9 @@ type Hello struct {
 	Transport   string
 	Certificate *x509.Certificate
 	Authority   *x509.Certificate // the client CA that vouches for Certificate
-	Remote      netip.AddrPort
+	// Between are the certificates from Certificate to Authority, both left out.
+	Between []*x509.Certificate
+	Remote  netip.AddrPort
 	// Lost reports whether the connection is known to be lost; nil = no. Connect asks
 	// when it has decided, which may have taken long.
 	Lost func() bool

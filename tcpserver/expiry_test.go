@@ -2,7 +2,6 @@ package tcpserver
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"net"
 	"regexp"
 	"testing"
@@ -131,8 +130,8 @@ func TestGatewayIsToldOfTheTransport(t *testing.T) {
 		defer ours.Close()
 		defer theirs.Close()
 		c := &conn{tr: &stream{nc: tls.Server(ours, &tls.Config{})}, proto: protocol.NewServer(nil, time.Now())}
-		if transport, leaf, authority := c.peerLocked(); transport != "tls" || leaf != (*x509.Certificate)(nil) || authority != nil {
-			t.Errorf("peer is %q with %v by %v", transport, leaf, authority)
+		if h := c.hello(&protocol.Register{ID: "d"}); h.Transport != "tls" || h.Certificate != nil || h.Authority != nil {
+			t.Errorf("hello is %q with %v by %v", h.Transport, h.Certificate, h.Authority)
 		}
 	})
 }

@@ -2,7 +2,6 @@ package tcpserver
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"math/rand/v2"
 	"net/netip"
@@ -40,8 +39,7 @@ func (c *conn) register(r *protocol.Register) {
 func (c *conn) hello(r *protocol.Register) gateway.Hello {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	transport, certificate, authority := c.peerLocked()
-	return gateway.Hello{
+	h := gateway.Hello{
 		Client: gateway.ClientID(r.ID),
 		Token:  r.Token,
 		Labels: r.Labels,
@@ -54,12 +52,21 @@ func (c *conn) hello(r *protocol.Register) gateway.Hello {
 		Dialect: c.proto.Dialect().String(),
 		Remote:  c.remote.AddrPort(),
 
-		Transport:   transport,
-		Certificate: certificate,
-		Authority:   authority,
+		Transport: "tcp",
 
 		Lost: c.lost,
 	}
+	if t, ok := c.tr.netConn().(*tls.Conn); ok {
+		h.Transport = "tls"
+		if chains := t.ConnectionState().VerifiedChains; len(chains) > 0 { // a certificate without one counts as none
+			chain, last := chains[0], len(chains[0])-1
+			h.Certificate, h.Authority = chain[0], chain[last]
+			if last > 1 {
+				h.Between = chain[1:last]
+			}
+		}
+	}
+	return h
 }
 
 // lost reports whether the connection is known to be lost.
@@ -67,20 +74,6 @@ func (c *conn) lost() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.life != open || c.tr.reset()
-}
-
-// peerLocked returns the device's transport, the certificate that it has proven to
-// hold, and the client CA of its chain. A certificate without a verified chain
-// counts as none.
-func (c *conn) peerLocked() (transport string, leaf, authority *x509.Certificate) {
-	t, ok := c.tr.netConn().(*tls.Conn)
-	if !ok {
-		return "tcp", nil, nil
-	}
-	if chains := t.ConnectionState().VerifiedChains; len(chains) > 0 {
-		leaf, authority = chains[0][0], chains[0][len(chains[0])-1]
-	}
-	return "tls", leaf, authority
 }
 
 // accept puts the REGISTER_ACK into the output. If the connection has already

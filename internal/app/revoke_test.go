@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
 	"os"
@@ -86,7 +87,13 @@ func ofAuthority() *revocation {
 }
 
 // ofCertificate puts the device's certificate on its authority's list.
-func ofCertificate() *revocation {
+func ofCertificate() *revocation { return ofListed(0) }
+
+// ofIntermediate does so with an authority between the two.
+func ofIntermediate() *revocation { return ofListed(1) }
+
+// ofListed lists a certificate of the chain that the device shows.
+func ofListed(which int) *revocation {
 	r := &revocation{refused: "CLOSE 3501"}
 	var file string
 	var ca *authority
@@ -110,14 +117,22 @@ func ofCertificate() *revocation {
 		list(t)
 		cfg.Auth.DeviceRevokedFile, cfg.Auth.DeviceCertificateID = file, "cn"
 		r.side = ca.device("meter-1", time.Now().Add(time.Hour))
+		if which > 0 {
+			between := &authority{t: t}
+			var own tls.Certificate
+			between.cert, between.key, own = ca.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "plant 7"}, IsCA: true, BasicConstraintsValid: true,
+				KeyUsage: x509.KeyUsageCertSign, NotAfter: time.Now().Add(time.Hour)})
+			r.side.Certificates = between.device("meter-1", time.Now().Add(time.Hour)).Certificates
+			r.side.Certificates[0].Certificate = append(r.side.Certificates[0].Certificate, own.Certificate[0])
+		}
 		r.side.ClientSessionCache = tls.NewLRUClientSessionCache(1) // a resumed session is none the better
 	}
 	r.revoke = func(t *testing.T) {
-		leaf, err := x509.ParseCertificate(r.side.Certificates[0].Certificate[0])
+		c, err := x509.ParseCertificate(r.side.Certificates[0].Certificate[which])
 		if err != nil {
 			t.Fatal(err)
 		}
-		list(t, leaf.SerialNumber)
+		list(t, c.SerialNumber)
 	}
 	return r
 }
@@ -131,7 +146,8 @@ func TestRevokedCredentialEndsTheConnection(t *testing.T) {
 	if runtime.GOOS == "linux" {
 		drivers = append(drivers, "epoll")
 	}
-	for kind, of := range map[string]func() *revocation{"token": ofToken, "key": ofKey, "authority": ofAuthority, "certificate": ofCertificate} {
+	for kind, of := range map[string]func() *revocation{"token": ofToken, "key": ofKey, "authority": ofAuthority, "certificate": ofCertificate,
+		"intermediate": ofIntermediate} {
 		for _, driver := range drivers {
 			t.Run(kind+" on "+driver, func(t *testing.T) {
 				t.Parallel() // waits for the watcher

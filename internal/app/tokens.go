@@ -107,8 +107,11 @@ func (s *tokenStore) edit(change func() error) error {
 		time.Sleep(pause)
 		err = change()
 	}
-	if err == nil {
+	if unconfirmed := errors.Is(err, deviceauth.ErrNotDurable); err == nil || unconfirmed {
 		s.reload()
+		if unconfirmed {
+			err = fmt.Errorf("%w: %w", api.ErrTokenUnconfirmed, err)
+		}
 	}
 	return err
 }

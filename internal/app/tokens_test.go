@@ -66,9 +66,19 @@ func TestDeviceTokensByHTTP(t *testing.T) {
 	}
 }
 
+// noTokens returns a file of tokens without one.
+func noTokens(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 // A device token lives for at least as long as its maker has asked for.
 func TestADeviceTokenDoesNotEndEarly(t *testing.T) {
-	s := &tokenStore{file: filepath.Join(t.TempDir(), "tokens"), reload: func() {}}
+	s := &tokenStore{file: noTokens(t), reload: func() {}}
 	now := time.Date(2026, time.November, 30, 21, 50, 48, 999_000_000, time.UTC)
 	made, _, err := s.IssueToken(api.StoredToken{Client: "a", CreatedAt: now, ExpiresAt: now.Add(time.Second)}, "")
 	if got := made.ExpiresAt.Sub(now); err != nil || got < time.Second || got >= 2*time.Second {
@@ -78,13 +88,12 @@ func TestADeviceTokenDoesNotEndEarly(t *testing.T) {
 
 // Edits by HTTP and by the command line at one time lose nothing.
 func TestDeviceTokensOfTwoEditors(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "tokens")
+	file := noTokens(t)
 	s := &tokenStore{file: file, reload: func() {}}
 	var editors sync.WaitGroup
 	for i := range 10 {
 		editors.Go(func() {
-			_, err := s.Tokens("none")
-			if err != nil && !os.IsNotExist(err) {
+			if _, err := s.Tokens("none"); err != nil {
 				t.Error(err)
 			}
 			if _, _, err := s.IssueToken(api.StoredToken{Client: gateway.ClientID(fmt.Sprint("http-", i))}, ""); err != nil {
@@ -113,5 +122,18 @@ func TestAFullFileOfTokensIsCalledSo(t *testing.T) {
 	}
 	if _, _, err := s.IssueToken(api.StoredToken{Client: "a"}, ""); !errors.Is(err, api.ErrTooManyTokens) || !strings.Contains(err.Error(), "the file of tokens is full") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// A change that the disk did not confirm is in the file, so it comes into force.
+func TestATokenChangeThatIsNotConfirmedIsInForce(t *testing.T) {
+	reloads := 0
+	s := &tokenStore{reload: func() { reloads++ }}
+	err := s.edit(func() error { return deviceauth.ErrNotDurable })
+	if !errors.Is(err, api.ErrTokenUnconfirmed) || reloads != 1 {
+		t.Errorf("%v, %d reloads; want %v, 1", err, reloads, api.ErrTokenUnconfirmed)
+	}
+	if err := s.edit(func() error { return errors.New("disk full") }); errors.Is(err, api.ErrTokenUnconfirmed) || reloads != 1 {
+		t.Errorf("%v, %d reloads", err, reloads)
 	}
 }

@@ -62,7 +62,7 @@ var table = []row{
 	{path: "api/internal/guard", band: edges, room: "api", only: []string{"api/internal/problem", "internal/apikey", "internal/shares"}},
 	{path: "api/internal/problem", band: edges, room: "api", only: []string{"gateway"}, stdlib: true},
 	{path: "tcpserver", band: edges, only: []string{"gateway", "protocol", "internal/openfiles", "internal/wheel", "internal/shares"}},
-	{path: "internal/auth", band: edges, only: []string{"gateway", "internal/private"}},
+	{path: "internal/auth", band: edges, only: []string{"gateway", "internal/private", "internal/watch"}},
 	{path: "internal/metrics", band: edges},
 	{path: "internal/engine", band: edges, only: []string{"gateway", "internal/engine/record", "internal/engine/state", "internal/engine/journal", "internal/engine/disk"}},
 	// The engine's rooms. What applies records must not know a disk or a clock.
@@ -90,13 +90,14 @@ var table = []row{
 	{path: "protocol", band: core, only: none, stdlib: true, never: []string{"net", "net/http", "os", "context", "log/slog"}},
 
 	{path: "internal/private", band: ground, only: none, stdlib: true},
+	{path: "internal/watch", band: ground, only: none, stdlib: true},
 
 	{path: "docs", band: leaves, only: none},
 	{path: "console", band: leaves, only: none},
 	{path: "internal/findings", band: leaves, only: none, stdlib: true},
 	{path: "internal/openfiles", band: leaves, only: none, stdlib: true},
 	{path: "internal/wheel", band: leaves, only: none, stdlib: true},
-	{path: "internal/certs", band: leaves, only: []string{"internal/private"}, stdlib: true},
+	{path: "internal/certs", band: leaves, only: []string{"internal/private", "internal/watch"}, stdlib: true},
 	{path: "internal/shares", band: leaves, only: none, stdlib: true},
 	{path: "internal/version", band: leaves, only: none, stdlib: true},
 	{path: "internal/apikey", band: leaves, only: []string{"internal/private"}},

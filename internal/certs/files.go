@@ -3,10 +3,7 @@ package certs
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/longwire/longwire/internal/private"
 )
@@ -16,6 +13,14 @@ type Files struct {
 	Cert     string // the certificate, then those between it and its root
 	Key      string // its private key
 	ClientCA string // authorities of client certificates; "" for none
+}
+
+// names returns those of the files.
+func (f Files) names() []string {
+	if f.ClientCA == "" {
+		return []string{f.Cert, f.Key}
+	}
+	return []string{f.Cert, f.Key, f.ClientCA}
 }
 
 // maxFile bounds the bytes of one file.
@@ -30,16 +35,11 @@ type material struct {
 // load reads the files. The error names the faulty file. A key or an authority
 // that another user can change is an error.
 func (f Files) load() (m material, err error) {
-	for _, name := range []string{f.Key, f.ClientCA} {
-		if err := private.Trusted(name); err != nil {
-			return m, err
-		}
-	}
-	cert, err := readFile(f.Cert)
+	cert, err := private.Read(f.Cert, maxFile)
 	if err != nil {
 		return m, err
 	}
-	key, err := readFile(f.Key)
+	key, err := private.ReadTrusted(f.Key, maxFile)
 	if err != nil {
 		return m, err
 	}
@@ -49,7 +49,7 @@ func (f Files) load() (m material, err error) {
 	if f.ClientCA == "" {
 		return m, nil
 	}
-	pem, err := readFile(f.ClientCA)
+	pem, err := private.ReadTrusted(f.ClientCA, maxFile)
 	if err != nil {
 		return m, err
 	}
@@ -58,56 +58,4 @@ func (f Files) load() (m material, err error) {
 		return m, fmt.Errorf("%s: no certificate in it", f.ClientCA)
 	}
 	return m, nil
-}
-
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxFile {
-		return nil, fmt.Errorf("%s: larger than %d bytes", name, maxFile)
-	}
-	return b, nil
-}
-
-// state is the metadata of the files, symbolic links followed, which shows a
-// change without reading them. nil stands for a missing file.
-type state [3]os.FileInfo
-
-func (f Files) look() (st state, err error) {
-	var errs []error
-	for i, name := range []string{f.Cert, f.Key, f.ClientCA} {
-		if name == "" {
-			continue
-		}
-		info, err := os.Stat(name)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		st[i] = info
-	}
-	return st, errors.Join(errs...)
-}
-
-func (st state) same(as state) bool {
-	for i, a := range st {
-		b := as[i]
-		if a == nil || b == nil {
-			if a != b {
-				return false
-			}
-			continue
-		}
-		if !os.SameFile(a, b) || a.Size() != b.Size() || !a.ModTime().Equal(b.ModTime()) {
-			return false
-		}
-	}
-	return true
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/longwire/longwire/internal/watch"
 )
 
 // Options are the files to follow and the TLS settings of the listener.
@@ -20,10 +22,11 @@ type Options struct {
 	ClientAuth tls.ClientAuthType
 	// Protocols are offered by ALPN, the preferred one first; nil for none.
 	Protocols []string
-	// Every is how often the files are checked: 5 s.
-	Every  time.Duration
-	Logger *slog.Logger // nil discards
+	Logger    *slog.Logger // nil discards
 }
+
+// every is the time between two looks at the files.
+const every = 5 * time.Second
 
 // Reloader has the last files that could be used. Its methods may be called from
 // any goroutine.
@@ -35,9 +38,8 @@ type Reloader struct {
 	notAfter        atomic.Int64 // of the certificate in use, Unix seconds
 	loads, failures atomic.Uint64
 
-	mu   sync.Mutex
-	seen state  // of the files that were last read
-	flaw string // why they could not be used, "" if they are in use
+	mu    sync.Mutex // held during a look at the files
+	files watch.Files
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -45,13 +47,11 @@ type Reloader struct {
 
 // Open reads the files. Only Open returns their errors; later ones are logged.
 func Open(o Options) (*Reloader, error) {
-	if o.Every <= 0 {
-		o.Every = 5 * time.Second
-	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Reloader{opts: o, stop: func() {}}
+	r.files = watch.Files{Names: o.names(), Load: r.load}
 	r.config = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: o.Protocols,
@@ -59,7 +59,7 @@ func Open(o Options) (*Reloader, error) {
 			return r.current.Load(), nil
 		},
 	}
-	if err := r.load(); err != nil {
+	if _, err := r.files.Look(); err != nil {
 		return nil, fmt.Errorf("certificate of %s: %w", o.Listener, err)
 	}
 	return r, nil
@@ -74,7 +74,7 @@ func (r *Reloader) Config() *tls.Config { return r.config }
 func (r *Reloader) Start() {
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(context.Background())
-	r.done.Go(func() { r.watch(ctx) })
+	r.done.Go(func() { watch.Every(ctx, every, r.Refresh) })
 }
 
 // Stop ends the watch and waits for it. The configuration stays usable.
@@ -83,46 +83,23 @@ func (r *Reloader) Stop() {
 	r.done.Wait()
 }
 
-func (r *Reloader) watch(ctx context.Context) {
-	tick := time.NewTicker(r.opts.Every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			r.Refresh()
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // Refresh reads the files if they have changed since the last read, or could not
 // be used then: while one file of a pair is replaced, the pair does not match.
 func (r *Reloader) Refresh() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now, err := r.opts.look(); err == nil && r.flaw == "" && now.same(r.seen) {
-		return
-	}
-	err := r.load()
+	loaded, err := r.files.Look()
 	switch {
-	case err == nil:
-		r.flaw = ""
-		r.opts.Logger.Info("certificate loaded", "listener", r.opts.Listener, "expires", time.Unix(r.notAfter.Load(), 0).UTC())
-	case err.Error() != r.flaw: // logged once
-		r.flaw = err.Error()
+	case err != nil:
 		r.failures.Add(1)
 		r.opts.Logger.Error("the new certificate cannot be used; the old one stays", "listener", r.opts.Listener, "error", err)
+	case loaded:
+		r.opts.Logger.Info("certificate loaded", "listener", r.opts.Listener, "expires", time.Unix(r.notAfter.Load(), 0).UTC())
 	}
 }
 
-// load puts the files into use. It takes their state before it reads them, so
-// that it sees a change in between the next time.
+// load puts the files into use.
 func (r *Reloader) load() error {
-	seen, err := r.opts.look()
-	if err != nil {
-		return err
-	}
 	m, err := r.opts.load()
 	if err != nil {
 		return err
@@ -131,7 +108,6 @@ func (r *Reloader) load() error {
 	if time.Now().After(expires) {
 		r.opts.Logger.Warn("the certificate has expired", "listener", r.opts.Listener, "expired", expires)
 	}
-	r.seen = seen
 	r.notAfter.Store(expires.Unix())
 	r.loads.Add(1)
 	r.current.Store(&tls.Config{

@@ -44,6 +44,16 @@ func Write(name string, content []byte) error {
 	return SyncDir(filepath.Dir(name))
 }
 
+// KeepOwner gives an open file the owner of the old one that it will replace. Otherwise an
+// edit by root would take the file from the account that the gateway runs under.
+func KeepOwner(w *os.File, old fs.FileInfo) error {
+	uid, gid := owner(old)
+	if uid < 0 || uid == os.Geteuid() && gid == os.Getegid() {
+		return nil
+	}
+	return w.Chown(uid, gid)
+}
+
 // give gives a file or directory that root has just made to the owner of the directory
 // that it is in. It changes the open file, because that user can put another file
 // under the name at any time.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -109,18 +108,3 @@ func Pick(text []byte, v any, names ...string) error {
 	}
 	return json.Unmarshal(text, v)
 }
-
-// ReadAll reads r to its end, a file of this name. More than limit bytes are an error.
-func ReadAll(r io.Reader, name string, limit int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
-	}
-	return b, nil
-}
-
-// WithoutMark returns a text without its byte order mark, which editors on Windows write.
-func WithoutMark(text []byte) []byte { return bytes.TrimPrefix(text, []byte("\ufeff")) }

@@ -11,8 +11,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/private"
+	"github.com/longwire/longwire/internal/watch"
 )
 
 // Config sets which devices may register. The zero value admits every device.
@@ -79,6 +82,7 @@ type Authenticator struct {
 
 	tokens atomic.Pointer[tokenSet] // nil without TokensFile
 	keys   atomic.Pointer[KeySet]   // nil without JWTKeys
+	parser *jwt.Parser              // of signed tokens
 	hook   *hook                    // nil without a URL
 
 	authorities atomic.Pointer[authorities]         // nil without ClientCA
@@ -88,11 +92,13 @@ type Authenticator struct {
 	refused   gateway.RefusedList
 	stats     counters
 
-	files   []*watched
 	stop    context.CancelFunc
 	ctx     context.Context
 	running sync.WaitGroup // the goroutines of the watcher and of the hook's calls
-	reload  sync.Mutex     // held during a look at the files
+
+	reload sync.Mutex // held during a look at the files; guards the following
+	files  []*watch.Files
+	stale  time.Time // when the first list in revoked has to be replaced; zero = never, or it is logged
 }
 
 // New reads the files. Start watches them; Close ends that.
@@ -115,8 +121,8 @@ func New(cfg Config) (*Authenticator, error) {
 		}
 	}
 	a := &Authenticator{cfg: cfg, log: cfg.Logger, shared: sha256.Sum256([]byte(cfg.SharedToken)),
-		penalties: newPenalties(cfg.FailuresPerMinute)}
-	a.stats.init()
+		parser: newParser(&cfg), penalties: newPenalties(cfg.FailuresPerMinute)}
+	a.stats.results = newCounts(results()...)
 	a.ctx, a.stop = context.WithCancel(context.Background())
 	if cfg.Hook.URL != "" {
 		h, err := newHook(a.ctx, &a.running, cfg.Hook, cfg.Logger)
@@ -125,23 +131,18 @@ func New(cfg Config) (*Authenticator, error) {
 		}
 		a.hook = h
 	}
-	if cfg.TokensFile != "" {
-		a.files = append(a.files, &watched{name: cfg.TokensFile, load: a.loadTokens})
+	a.watch(a.loadTokens, cfg.TokensFile)
+	a.watch(a.loadKeys, cfg.JWTKeys)
+	if cfg.CertificateID.asks() {
+		a.watch(a.loadAuthorities, cfg.ClientCA)
 	}
-	if cfg.JWTKeys != "" {
-		a.files = append(a.files, &watched{name: cfg.JWTKeys, load: a.loadKeys})
-	}
-	if cfg.ClientCA != "" && cfg.CertificateID.asks() {
-		a.files = append(a.files, &watched{name: cfg.ClientCA, load: a.loadAuthorities})
-	}
-	if cfg.RevokedFile != "" {
-		a.files = append(a.files, &watched{name: cfg.RevokedFile, load: a.loadRevoked})
-	}
+	a.watch(a.loadRevoked, cfg.RevokedFile, cfg.ClientCA) // the authorities have signed the lists
 	for _, f := range a.files {
-		if err := f.first(); err != nil {
+		if _, err := f.Look(); err != nil {
 			return nil, err
 		}
 	}
+	a.warnStale()
 	return a, nil
 }
 
@@ -184,18 +185,16 @@ func (a *Authenticator) loadRevoked() error {
 		return err
 	}
 	a.revoked.Store(&list)
+	a.stale = stale
 	a.log.Info("lists of revoked certificates loaded", "file", a.cfg.RevokedFile, "certificates", len(list))
-	if !stale.IsZero() && stale.Before(a.cfg.Now()) {
-		a.log.Warn("a list of revoked certificates is older than its authority allows; it stays in force", "file", a.cfg.RevokedFile, "next_update", stale)
-	}
 	return nil
 }
 
-// Authenticate implements gateway.Config.Authenticate. It blocks only on the hook
-// and the store.
+// Authenticate implements gateway.Config.Authenticate. It blocks only on the hook and the
+// store, and on the files if the listener trusts an authority that it does not know yet.
 func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gateway.Grant, error) {
 	source := gateway.SourceOf(h.Remote)
-	if wait := a.penalties.wait(source, time.Now()); wait > 0 && !a.provesItself(&h) {
+	if wait := a.penalties.wait(source, a.cfg.Now()); wait > 0 && !a.provesItself(&h) {
 		a.stats.add(MethodNone, ReasonThrottled)
 		return gateway.Grant{}, &gateway.Error{Code: gateway.CodeUnavailable, RetryAfter: wait,
 			Message: "too many registrations from this address were refused"}
@@ -228,10 +227,14 @@ const unguessable = 32
 
 // provesItself reports whether a device has shown a right credential that cannot be
 // guessed. Such a device does not suffer from the refusals of others behind its
-// address. provesItself does not ask the hook.
+// address. If a token is required beside the certificate, the token counts: otherwise the
+// holder of a certificate could guess it. provesItself does not ask the hook.
 func (a *Authenticator) provesItself(h *gateway.Hello) bool {
 	if a.cfg.CertificateID.asks() && h.Certificate != nil {
-		return a.certificate(h).accepted()
+		ok := a.certificate(h).accepted()
+		if !ok || !a.cfg.RequireAll || !a.asksToken() {
+			return ok
+		}
 	}
 	if !a.asksToken() || h.Token == "" {
 		return false

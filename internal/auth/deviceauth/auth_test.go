@@ -137,6 +137,28 @@ func TestGuessingASharedTokenIsSlow(t *testing.T) {
 	}
 }
 
+// The holder of a certificate does not guess the token that is required beside it.
+func TestACertificateDoesNotHelpToGuess(t *testing.T) {
+	d := open(t, Config{CertificateID: CertificateCN, SharedToken: "correct horse battery", RequireAll: true, FailuresPerMinute: 10})
+	h := with(hello("meter-1", "wrong"), leaf(t, time.Now().Add(time.Hour)))
+	for range 10 {
+		d.wantOut(h, MethodShared, ReasonWrongToken)
+	}
+	for _, guess := range []string{"another", "correct horse battery"} {
+		h.Token = guess
+		if _, err := d.register(h); !errors.Is(err, gateway.ErrUnavailable) {
+			t.Errorf("%s: %v, want that it comes back later", guess, err)
+		}
+	}
+	own := open(t, Config{CertificateID: CertificateCN, SharedToken: "correct horse battery", FailuresPerMinute: 10})
+	for range 10 {
+		own.wantOut(hello("meter-1", "wrong"), MethodShared, ReasonWrongToken)
+	}
+	if _, err := own.register(h); err != nil {
+		t.Errorf("with a certificate that is enough: %v", err)
+	}
+}
+
 func TestPenaltiesEndAndTheirTableIsBounded(t *testing.T) {
 	p := newPenalties(60)
 	now := time.Unix(1e9, 0)

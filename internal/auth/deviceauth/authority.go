@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 // authorities are the client CAs that are trusted now. The TLS handshake has
@@ -39,7 +41,7 @@ func readAuthorities(name string) (authorities, error) {
 // readCertificates reads the certificates of a PEM file. It skips other blocks, as
 // the listener does.
 func readCertificates(name string) (list []*x509.Certificate, err error) {
-	text, _, err := readTrusted(name, maxKeyFile)
+	text, err := private.ReadTrusted(name, maxKeyFile)
 	if err != nil {
 		return nil, err
 	}

@@ -21,8 +21,13 @@ type breaker struct {
 	failures int
 	pause    time.Duration // 0 = closed
 	until    time.Time     // the end of the pause
-	probing  bool          // the one call after a pause is under way
+	probes   probe         // the number of the last one
+	probing  probe         // the one under way, 0 = none
 }
+
+// probe is the number of the one call after a pause; 0 = a call while the breaker was
+// closed. Such a call may end after the breaker has opened, and is then no probe.
+type probe uint64
 
 // States for metrics.
 const (
@@ -41,39 +46,42 @@ const (
 
 // allow reports whether a call may be made. The caller must then call finish or
 // cancel.
-func (b *breaker) allow(now time.Time) bool {
+func (b *breaker) allow(now time.Time) (p probe, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.pause == 0:
-		return true
-	case b.probing || now.Before(b.until):
-		return false
+		return 0, true
+	case b.probing != 0 || now.Before(b.until):
+		return 0, false
 	}
-	b.probing = true
-	return true
+	b.probes++
+	b.probing = b.probes
+	return b.probing, true
 }
 
 // cancel notes that an allowed call was not made.
-func (b *breaker) cancel() {
+func (b *breaker) cancel(p probe) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.probing = false
+	if b.probing == p {
+		b.probing = 0
+	}
 }
 
-// finish notes whether a call succeeded.
-func (b *breaker) finish(ok bool, now time.Time) breakerChange {
+// finish notes whether an allowed call succeeded.
+func (b *breaker) finish(p probe, ok bool, now time.Time) breakerChange {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	wasOpen := b.pause > 0
 	switch {
 	case ok:
-		b.failures, b.pause, b.probing = 0, 0, false
+		b.failures, b.pause, b.probing = 0, 0, 0
 		if wasOpen {
 			return breakerClosed
 		}
-	case wasOpen && b.probing:
-		b.probing = false
+	case wasOpen && p != 0 && b.probing == p:
+		b.probing = 0
 		b.open(min(2*b.pause, maxPause), now)
 	case !wasOpen:
 		if b.failures++; b.failures >= breakerFailures {

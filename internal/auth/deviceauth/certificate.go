@@ -29,7 +29,14 @@ func (r CertificateRule) asks() bool { return r != "" && r != CertificateNone }
 func (a *Authenticator) certificate(h *gateway.Hello) verdict {
 	v := a.cfg.CertificateID.check(h, a.cfg.Now())
 	if v.accepted() && a.authorities.Load() != nil && h.Authority != nil {
-		v.credential = &certificateCredential{a, authorityPrint(h.Authority), certificatePrint(h.Certificate.RawIssuer, h.Certificate.SerialNumber)}
+		authority := authorityPrint(h.Authority)
+		if !(*a.authorities.Load())[authority] {
+			a.Reload() // the listener may have read the file of authorities since
+		}
+		v.credential = &certificateCredential{a, authority, certificatePrint(h.Certificate)}
+		for _, c := range h.Between { // an authority may revoke one below it
+			v.credential = together(v.credential, &certificateCredential{a, authority, certificatePrint(c)})
+		}
 		if !v.credential.Holds(h.Client) {
 			return refused(MethodCertificate, ReasonRevoked)
 		}

@@ -1,10 +1,12 @@
 package deviceauth
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"math/big"
 	"net/url"
@@ -124,6 +126,78 @@ func TestListsOfRevokedCertificatesAreTheAuthoritys(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
+}
+
+// A list revokes certificates of its issuer also if it writes the name in another encoding.
+func TestTheNameOfAListMayBeEncodedInAnotherWay(t *testing.T) {
+	s := newListSigner(t)
+	ca := writeFile(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.cert.Raw})))
+	own := s.cert.RawSubject
+	issuer := *s.cert
+	issuer.RawSubject = bytes.Replace(own, []byte("\x13\x08plant CA"), []byte("\x0c\x08plant CA"), 1) // UTF8String for PrintableString
+	if bytes.Equal(issuer.RawSubject, own) {
+		t.Fatalf("the name is %x", own)
+	}
+	lists := writeFile(t, "crl.pem", string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: (&listSigner{&issuer, s.key}).revoke(t, 1)})))
+	d := open(t, Config{CertificateID: CertificateCN, ClientCA: ca, RevokedFile: lists})
+	c := leaf(t, time.Now().Add(time.Hour))
+	c.RawIssuer = own
+	h := with(hello("meter-1", ""), c)
+	h.Authority = s.cert
+	d.wantOut(h, MethodCertificate, ReasonRevoked)
+
+	issuer.RawSubject = bytes.Replace(own, []byte("plant CA"), []byte("other CA"), 1)
+	writeFile(t, lists, string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: (&listSigner{&issuer, s.key}).revoke(t, 2)})))
+	d.Reload()
+	if !strings.Contains(d.log.String(), "of CN=other CA, is not signed by an authority of that name") {
+		t.Errorf("a list in the name of another authority: %s", d.log)
+	}
+}
+
+// A list of changes in the place of the whole would take back revocations without a word,
+// and an entry of another issuer would revoke the wrong certificate.
+func TestListsThatAreNotTheIssuersOwn(t *testing.T) {
+	s := newListSigner(t)
+	ca := writeFile(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.cert.Raw})))
+	number := []byte{2, 1, 1} // INTEGER 1
+	for name, change := range map[string]func(*x509.RevocationList){
+		"delta": func(l *x509.RevocationList) {
+			l.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: number}}
+		},
+		"indirect": func(l *x509.RevocationList) {
+			l.RevokedCertificateEntries[0].ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 29}, Critical: true, Value: number}}
+		},
+	} {
+		l := &x509.RevocationList{Number: big.NewInt(2), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour),
+			RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: big.NewInt(7), RevocationTime: time.Now()}}}
+		change(l)
+		der, err := x509.CreateRevocationList(rand.Reader, l, s.cert, s.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists := writeFile(t, "crl.pem", string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})))
+		if _, err := New(Config{CertificateID: CertificateCN, ClientCA: ca, RevokedFile: lists}); err == nil || !strings.Contains(err.Error(), "only changes since another list") {
+			t.Errorf("%s: %v, want it refused", name, err)
+		}
+	}
+}
+
+// The listener and the Authenticator read the file of authorities at different times.
+func TestAnAuthorityThatTheListenerKnowsFirst(t *testing.T) {
+	old, next := newListSigner(t), newListSigner(t)
+	text := func(s *listSigner) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.cert.Raw}))
+	}
+	ca := writeFile(t, "ca.pem", text(old))
+	d := open(t, Config{CertificateID: CertificateCN, ClientCA: ca})
+	until := time.Now().Add(time.Hour)
+	h := with(hello("meter-1", ""), leaf(t, until))
+	h.Authority = next.cert
+	writeFile(t, ca, text(old)+text(next))
+	d.wantIn(h, until)
+	writeFile(t, ca, text(old))
+	d.Reload()
+	d.wantOut(h, MethodCertificate, ReasonRevoked)
 }
 
 // listSigner is an authority of certificates.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -109,6 +110,8 @@ func newHook(ctx context.Context, running *sync.WaitGroup, cfg HookConfig, log *
 		// A redirect would send the device's token to an unknown host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
+			// The end of a request does not end the attempt to connect for it. These do.
+			DialContext: (&net.Dialer{Timeout: cfg.Timeout}).DialContext, TLSHandshakeTimeout: cfg.Timeout,
 			MaxIdleConnsPerHost: cfg.Concurrency, IdleConnTimeout: 90 * time.Second,
 			MaxResponseHeaderBytes: maxAnswer, ForceAttemptHTTP2: true, DisableCompression: true,
 			// A connection that the network has lost closes, and does not fail each question
@@ -197,13 +200,14 @@ func (k *hook) join(key cacheKey, question []byte) (*pendingCall, verdict) {
 	if len(k.pending) >= 2*cap(k.slots) {
 		return nil, refused(MethodHook, ReasonHookBusy)
 	}
-	if !k.breaker.allow(time.Now()) {
+	probe, ok := k.breaker.allow(time.Now())
+	if !ok {
 		return nil, refused(MethodHook, ReasonHookOpen)
 	}
 	f := &pendingCall{done: make(chan struct{})}
 	k.pending[key] = f
 	k.running.Go(func() {
-		f.v = k.call(question)
+		f.v = k.call(probe, question)
 		k.remember(key, f.v)
 		k.mu.Lock()
 		delete(k.pending, key)
@@ -227,21 +231,25 @@ func (k *hook) remember(key cacheKey, v verdict) {
 }
 
 // call waits for a slot and calls the service.
-func (k *hook) call(question []byte) verdict {
+func (k *hook) call(p probe, question []byte) verdict {
 	ctx, cancel := context.WithTimeout(k.ctx, k.cfg.Timeout)
 	defer cancel()
 	select {
 	case k.slots <- struct{}{}:
 		defer func() { <-k.slots }()
 	case <-ctx.Done():
-		k.breaker.cancel()
+		k.breaker.cancel(p)
 		return refused(MethodHook, ReasonHookBusy)
 	}
 	start := time.Now()
 	v, err := k.roundTrip(ctx, question)
+	if k.ctx.Err() != nil { // Close has ended it; the hook has not failed
+		k.breaker.cancel(p)
+		return v
+	}
 	k.count.call(time.Since(start), v)
 	err = k.plainly(err)
-	change := k.breaker.finish(err == nil, time.Now())
+	change := k.breaker.finish(p, err == nil, time.Now())
 	k.outage.called(err, change, time.Now())
 	k.report(change, err)
 	return v
@@ -266,6 +274,7 @@ func (k *hook) roundTrip(ctx context.Context, question []byte) (verdict, error) 
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "longwire")
+	req.Header["Idempotency-Key"] = nil // not sent; the transport asks again if the service has just closed an idle connection
 	if k.cfg.Secret != "" {
 		req.Header.Set("Authorization", "Bearer "+k.cfg.Secret)
 	}
@@ -282,14 +291,14 @@ func (k *hook) roundTrip(ctx context.Context, question []byte) (verdict, error) 
 	}
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
-	case err != nil:
-		return failed, err
-	case len(b) > maxAnswer:
-		return failed, fmt.Errorf("an answer of more than %d bytes", maxAnswer)
 	case res.StatusCode == http.StatusForbidden:
 		return refused(MethodHook, ReasonDenied), nil
 	case res.StatusCode != http.StatusOK:
 		return failed, fmt.Errorf("status %d; want 200 or 403", res.StatusCode)
+	case err != nil:
+		return failed, err
+	case len(b) > maxAnswer:
+		return failed, fmt.Errorf("an answer of more than %d bytes", maxAnswer)
 	}
 	return readAnswer(b, time.Now())
 }

@@ -1,12 +1,15 @@
 package deviceauth
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -346,44 +349,51 @@ func TestBreaker(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	fail := func() breakerChange {
 		t.Helper()
-		if !b.allow(now) {
+		p, ok := b.allow(now)
+		if !ok {
 			t.Fatal("a call is not allowed")
 		}
-		return b.finish(false, now)
+		return b.finish(p, false, now)
 	}
 	for range breakerFailures - 1 {
 		fail()
 	}
-	b.finish(true, now) // in a row, not in all
+	b.finish(0, true, now) // in a row, not in all
 	for range breakerFailures - 1 {
 		fail()
 	}
 	if b.state(now) != breakerIsClosed {
 		t.Fatal("open before its time")
 	}
-	b.allow(now)
-	late := func() { b.finish(false, now) } // of a call that began while it was closed
-	if fail() != breakerOpened || b.allow(now) {
+	allowed := func() bool { _, ok := b.allow(now); return ok }
+	late, _ := b.allow(now) // of a call that begins while it is closed
+	if fail() != breakerOpened || allowed() {
 		t.Fatal("not open after failures in a row")
 	}
-	late()
+	b.finish(late, false, now)
 	for _, pause := range []time.Duration{firstPause, 2 * firstPause, 4 * firstPause, 8 * firstPause, 16 * firstPause, maxPause, maxPause} {
 		if wait := b.until.Sub(now); b.pause != pause || wait < pause/2 || wait > pause {
 			t.Errorf("pause %v, wait %v; want %v, jittered", b.pause, wait, pause)
 		}
 		now = now.Add(pause)
-		if b.state(now) != breakerIsHalfOpen || !b.allow(now) || b.allow(now) {
+		p, ok := b.allow(now)
+		if b.state(now) != breakerIsHalfOpen || !ok || allowed() {
 			t.Fatal("want one call after a pause, and not two")
 		}
-		b.finish(false, now)
+		b.finish(p, false, now)
 	}
 	now = now.Add(maxPause)
-	b.allow(now)
-	b.cancel()
-	if !b.allow(now) {
+	given, _ := b.allow(now)
+	b.cancel(given)
+	p, ok := b.allow(now)
+	if !ok {
 		t.Error("a call that was not made blocks the next")
 	}
-	if b.finish(true, now) != breakerClosed || b.state(now) != breakerIsClosed {
+	b.cancel(given)
+	if allowed() {
+		t.Error("the end of an earlier probe ends the next")
+	}
+	if b.finish(p, true, now) != breakerClosed || b.state(now) != breakerIsClosed {
 		t.Error("not closed by a success")
 	}
 }
@@ -479,3 +489,126 @@ func TestAnOutageOfTheHookIsKnown(t *testing.T) {
 type tripper func(*http.Request) (*http.Response, error)
 
 func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A service may close a connection that was idle at the moment in which the next question
+// takes it. The gateway asks again.
+func TestAQuestionOutlivesAnIdleConnection(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	t.Cleanup(serving.Wait)
+	t.Cleanup(func() { ln.Close() })
+	const yes = `{"allow":true}`
+	serving.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			in := bufio.NewReader(c)
+			if q, err := http.ReadRequest(in); err == nil {
+				io.Copy(io.Discard, q.Body)
+				if _, sent := q.Header["Idempotency-Key"]; sent {
+					t.Error("a header without a value was sent")
+				}
+				fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(yes), yes)
+				http.ReadRequest(in) // the next question gets no answer
+			}
+			c.Close()
+		}
+	})
+	d := open(t, Config{Hook: HookConfig{URL: "http://" + ln.Addr().String()}})
+	for i := range 3 {
+		d.wantIn(hello(fmt.Sprint("m-", i), ""), time.Time{})
+	}
+	d.Close()
+}
+
+// A service that accepts connections and says nothing keeps none of them beyond the timeout.
+func TestAConnectionThatIsNotMadeInTimeCloses(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	d := open(t, Config{Hook: HookConfig{URL: "https://" + ln.Addr().String(), Timeout: 50 * time.Millisecond}})
+	d.wantLater(hello("m", ""), ReasonHookFailed)
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.Copy(io.Discard, c); err != nil {
+		t.Errorf("a connection for a question that has ended is still open: %v", err)
+	}
+}
+
+// 403 is a no, whatever page a proxy puts into it.
+func TestAForbiddenPageIsANo(t *testing.T) {
+	s := startService(t, 403, strings.Repeat("<p>", maxAnswer))
+	open(t, Config{Hook: HookConfig{URL: s.URL}}).wantOut(hello("m", ""), MethodHook, ReasonDenied)
+}
+
+// Calls that the end of the gateway ends are no failures of the hook.
+func TestTheEndIsNoFailureOfTheHook(t *testing.T) {
+	s := startService(t, 200, `{"allow":true}`)
+	s.block = make(chan struct{})
+	d := open(t, Config{Hook: HookConfig{URL: s.URL, Timeout: time.Minute}})
+	var asked sync.WaitGroup
+	for i := range breakerFailures {
+		asked.Go(func() { d.register(hello(fmt.Sprint("m-", i), "")) })
+	}
+	eventually(t, "all calls", func() bool { return s.calls.Load() == breakerFailures })
+	d.Close()
+	close(s.block)
+	asked.Wait()
+	if log := d.log.String(); strings.Contains(log, "does not answer") {
+		t.Errorf("the log says\n%s", log)
+	}
+}
+
+// roundTrip is a hook without a network.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A call from before the pause that fails or is given up does not end the one call after
+// the pause.
+func TestEarlierCallsDoNotEndAProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := open(t, Config{Hook: HookConfig{URL: "http://hook.example", Concurrency: 2, Timeout: 10 * time.Second}})
+		d.hook.client.Transport = roundTrip(func(*http.Request) (*http.Response, error) {
+			time.Sleep(12 * time.Second)
+			return nil, errors.New("broken")
+		})
+		b := &d.hook.breaker
+		pause := func() time.Duration {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.pause
+		}
+		for _, id := range []string{"slow-1", "slow-2", "waits"} { // two slots until 12 s; the third call gives up at 10 s
+			go d.register(hello(id, ""))
+		}
+		synctest.Wait()
+		b.mu.Lock()
+		b.open(firstPause, time.Now())
+		b.mu.Unlock()
+		time.Sleep(5 * time.Second)
+		go d.register(hello("probe", "")) // waits for a slot until 15 s
+		time.Sleep(5500 * time.Millisecond)
+		d.wantLater(hello("m", ""), ReasonHookOpen)
+		time.Sleep(2 * time.Second)
+		if p := pause(); p != firstPause {
+			t.Errorf("the pause is %v after failures from before it, want %v", p, firstPause)
+		}
+		time.Sleep(15 * time.Second)
+		if p := pause(); p != 2*firstPause {
+			t.Errorf("the pause is %v after the probe has failed, want %v", p, 2*firstPause)
+		}
+		d.Close()
+	})
+}

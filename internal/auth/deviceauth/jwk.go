@@ -6,18 +6,79 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"math/big"
+	"slices"
 	"strings"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
+// loadJWKS reads a set of keys. It ignores keys for encryption and keys of
+// unsupported kinds, as RFC 7517 §5 says. A broken key is an error, and so is a member
+// that comes twice (§4).
+func (s *KeySet) loadJWKS(text []byte) error {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := private.Pick(text, &set, "keys"); err != nil || set.Keys == nil {
+		return errors.New(`not a JWKS: want a JSON object with "keys"`)
+	}
+	for i, text := range set.Keys {
+		var j jwk
+		if err := private.Pick(text, &j, "kty", "kid", "use", "key_ops", "alg", "crv", "n", "e", "x", "y", "k", "d"); err != nil {
+			return fmt.Errorf("key %d cannot be read: a member is there twice, or of another type", i+1)
+		}
+		k, err := j.key()
+		switch {
+		case err != nil:
+			return fmt.Errorf("key %d (kid %q): %w", i+1, j.ID, err)
+		case k.alg == "" || j.Algorithm != "" && j.Algorithm != k.alg:
+			s.Ignored++
+		default:
+			if err := s.add(j.ID, k); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// jwk is one key of a JWKS (RFC 7517, 7518, 8037).
+type jwk struct {
+	Type      string   `json:"kty"`
+	ID        string   `json:"kid"`
+	Use       string   `json:"use"`
+	Uses      []string `json:"key_ops"` // nil = any
+	Algorithm string   `json:"alg"`
+	Curve     string   `json:"crv"`
+	N         string   `json:"n"`
+	E         string   `json:"e"`
+	X         string   `json:"x"`
+	Y         string   `json:"y"`
+	K         string   `json:"k"`
+	D         string   `json:"d"`
+}
+
+// forSignatures reports whether the key is for signatures that the gateway knows, as far
+// as it says.
+func (j *jwk) forSignatures() bool {
+	return (j.Use == "" || j.Use == "sig") && (j.Uses == nil || slices.Contains(j.Uses, "verify")) &&
+		(j.Algorithm == "" || slices.Contains(algorithms, j.Algorithm))
+}
+
 // key returns the key that j describes. The result has no algorithm if the gateway
-// does not verify with that kind of key. No error reveals the key's material.
+// does not verify with that kind of key, or the key is for another use. No error reveals
+// the key's material.
 func (j *jwk) key() (signingKey, error) {
 	if j.D != "" {
 		return signingKey{}, errors.New("a private key; only the signer needs it, want the public key")
 	}
 	switch {
+	case !j.forSignatures():
+		return signingKey{}, nil
 	case j.Type == "oct":
 		return j.secret()
 	case j.Type == "RSA":

@@ -1,6 +1,7 @@
 package deviceauth
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,7 +61,7 @@ func (a *Authenticator) checkSigned(keys *KeySet, h *gateway.Hello) verdict {
 		key, err = keys.find(t)
 		return key.key, err
 	}
-	if _, err := a.parser().ParseWithClaims(h.Token, &claims, find); err != nil {
+	if _, err := a.parser.ParseWithClaims(h.Token, &claims, find); err != nil {
 		return refused(MethodJWT, reasonOf(err))
 	}
 	if claims.Subject != string(h.Client) {
@@ -70,19 +71,19 @@ func (a *Authenticator) checkSigned(keys *KeySet, h *gateway.Hello) verdict {
 		credential: &keyCredential{a, key.print}}
 }
 
-func (a *Authenticator) parser() *jwt.Parser {
+func newParser(cfg *Config) *jwt.Parser {
 	options := []jwt.ParserOption{
-		jwt.WithValidMethods([]string{"HS256", "RS256", "ES256", "EdDSA"}),
+		jwt.WithValidMethods(algorithms),
 		jwt.WithExpirationRequired(),
 		jwt.WithStrictDecoding(),
-		jwt.WithLeeway(a.cfg.JWTLeeway),
-		jwt.WithTimeFunc(a.cfg.Now),
+		jwt.WithLeeway(cfg.JWTLeeway),
+		jwt.WithTimeFunc(cfg.Now),
 	}
-	if a.cfg.JWTIssuer != "" {
-		options = append(options, jwt.WithIssuer(a.cfg.JWTIssuer))
+	if cfg.JWTIssuer != "" {
+		options = append(options, jwt.WithIssuer(cfg.JWTIssuer))
 	}
-	if a.cfg.JWTAudience != "" {
-		options = append(options, jwt.WithAudience(a.cfg.JWTAudience))
+	if cfg.JWTAudience != "" {
+		options = append(options, jwt.WithAudience(cfg.JWTAudience))
 	}
 	return jwt.NewParser(options...)
 }
@@ -94,6 +95,11 @@ func (a *Authenticator) parser() *jwt.Parser {
 // A token with critical extensions is not for a reader that knows none (RFC 7515,
 // §4.1.11).
 func (s *KeySet) find(t *jwt.Token) (signingKey, error) {
+	head, _, _ := strings.Cut(t.Raw, ".")
+	text, _ := base64.RawURLEncoding.DecodeString(head) // the parser has read it
+	if _, err := private.Members(text); err != nil {
+		return signingKey{}, fmt.Errorf("%w: %w", jwt.ErrTokenMalformed, err)
+	}
 	if _, ok := t.Header["crit"]; ok {
 		return signingKey{}, errCritical
 	}

@@ -137,6 +137,7 @@ func TestClaimsAreReadByTheirNames(t *testing.T) {
 	}
 	d.wantIn(hello("meter-1", signed(head, `{"sub":"meter-1","exp":253402300799,"nbf":null}`)), time.Unix(253402300799, 0))
 	d.wantOut(hello("meter-1", signed(head, fmt.Sprintf(`{"sub":"meter-1","exp":%d,"nbf":253402300799}`, soon.Unix()))), MethodJWT, ReasonNotYetValid)
+	d.wantOut(hello("meter-1", signed(`{"alg":"EdDSA","kid":"other","kid":"d1"}`, fmt.Sprintf(`{"sub":"meter-1","exp":%d}`, soon.Unix()))), MethodJWT, ReasonMalformed)
 	d.wantOut(hello("meter-1", signed(`{"alg":"EdDSA","kid":"d1","crit":["b64"],"b64":false}`, fmt.Sprintf(`{"sub":"meter-1","exp":%d}`, soon.Unix()))), MethodJWT, ReasonSignature)
 }
 
@@ -276,23 +277,24 @@ func TestKeyFiles(t *testing.T) {
 	}
 	const k = "c2hvcnQ"
 	for name, c := range map[string]struct{ text, want string }{
-		"empty":          {"", "neither a JWKS nor PEM"},
-		"no keys":        {`{"keys":[]}`, "no key for"},
-		"not a set":      {`{"kty":"oct","k":"` + k + `"}`, `"keys"`},
-		"private PEM":    {string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})), "a private key"},
-		"private JWK":    {`{"keys":[{"kty":"OKP","crv":"Ed25519","d":"x"}]}`, "a private key"},
-		"two PEM blocks": {signers()["ES256"].pem + signers()["EdDSA"].pem, "more than one"},
-		"small RSA":      {pemOf(&small.PublicKey), "1024 bits"},
-		"P-384":          {pemOf(&p384.PublicKey), "P-256"},
-		"short secret":   {`{"keys":[{"kty":"oct","k":"` + k + `"}]}`, "shorter than 32 bytes"},
-		"off the curve":  {`{"keys":[{"kty":"EC","crv":"P-256","x":"` + b64(make([]byte, 32)) + `","y":"` + b64(make([]byte, 32)) + `"}]}`, "not a point"},
-		"twice":          {jwksOf(t, signers()["EdDSA"], signers()["EdDSA"]), "a second key"},
-		"kid twice":      {`{"keys":[{"kty":"oct","kid":"a","kid":"b","k":"` + b64(make([]byte, 32)) + `"}]}`, "key 1 cannot be read"},
-		"kid a number":   {`{"keys":[{"kty":"oct","kid":1,"k":"` + b64(make([]byte, 32)) + `"}]}`, "key 1 cannot be read"},
-		"another case":   {`{"Keys":[{"kty":"oct","k":"` + b64(make([]byte, 32)) + `"}]}`, `"keys"`},
-		"two sets":       {`{"keys":[{"kty":"oct","k":"` + b64(make([]byte, 32)) + `"}],"keys":[]}`, `"keys"`},
-		"other uses":     {`{"keys":[{"kty":"oct","key_ops":["wrapKey"],"k":"` + b64(make([]byte, 32)) + `"},{"kty":"oct","use":"enc","Use":"sig","kid":"b","k":"` + b64(make([]byte, 32)) + `"}]}`, "no key for"},
-		"only others":    {`{"keys":[{"kty":"EC","crv":"P-521","kid":"a"},{"kty":"oct","use":"enc","k":"` + b64(make([]byte, 32)) + `"}]}`, "no key for"},
+		"empty":                     {"", "neither a JWKS nor PEM"},
+		"no keys":                   {`{"keys":[]}`, "no key for"},
+		"not a set":                 {`{"kty":"oct","k":"` + k + `"}`, `"keys"`},
+		"private PEM":               {string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})), "a private key"},
+		"private JWK":               {`{"keys":[{"kty":"OKP","crv":"Ed25519","d":"x"}]}`, "a private key"},
+		"two PEM blocks":            {signers()["ES256"].pem + signers()["EdDSA"].pem, "more than one"},
+		"small RSA":                 {pemOf(&small.PublicKey), "1024 bits"},
+		"P-384":                     {pemOf(&p384.PublicKey), "P-256"},
+		"short secret":              {`{"keys":[{"kty":"oct","k":"` + k + `"}]}`, "shorter than 32 bytes"},
+		"off the curve":             {`{"keys":[{"kty":"EC","crv":"P-256","x":"` + b64(make([]byte, 32)) + `","y":"` + b64(make([]byte, 32)) + `"}]}`, "not a point"},
+		"twice":                     {jwksOf(t, signers()["EdDSA"], signers()["EdDSA"]), "a second key"},
+		"kid twice":                 {`{"keys":[{"kty":"oct","kid":"a","kid":"b","k":"` + b64(make([]byte, 32)) + `"}]}`, "key 1 cannot be read"},
+		"kid a number":              {`{"keys":[{"kty":"oct","kid":1,"k":"` + b64(make([]byte, 32)) + `"}]}`, "key 1 cannot be read"},
+		"another case":              {`{"Keys":[{"kty":"oct","k":"` + b64(make([]byte, 32)) + `"}]}`, `"keys"`},
+		"two sets":                  {`{"keys":[{"kty":"oct","k":"` + b64(make([]byte, 32)) + `"}],"keys":[]}`, `"keys"`},
+		"other uses":                {`{"keys":[{"kty":"oct","key_ops":["wrapKey"],"k":"` + b64(make([]byte, 32)) + `"},{"kty":"oct","use":"enc","Use":"sig","kid":"b","k":"` + b64(make([]byte, 32)) + `"}]}`, "no key for"},
+		"only short ones of others": {`{"keys":[{"kty":"oct","use":"enc","k":"` + k + `"},{"kty":"oct","alg":"A128KW","k":"` + k + `"}]}`, "no key for"},
+		"only others":               {`{"keys":[{"kty":"EC","crv":"P-521","kid":"a"},{"kty":"oct","use":"enc","k":"` + b64(make([]byte, 32)) + `"}]}`, "no key for"},
 	} {
 		_, err := LoadKeys(writeFile(t, "keys", c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), k) {

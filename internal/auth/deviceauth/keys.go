@@ -8,16 +8,15 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/longwire/longwire/internal/private"
+	"github.com/longwire/longwire/internal/watch"
 )
 
 // Bounds of signing keys.
@@ -29,10 +28,12 @@ const (
 	minSecret  = 32   // bytes of an HMAC key, the size of its hash (RFC 7518 §3.2)
 )
 
+var algorithms = []string{"HS256", "RS256", "ES256", "EdDSA"}
+
 // signingKey is one key and its one algorithm. A token cannot choose: the algorithm
 // in its header must be this one.
 type signingKey struct {
-	alg string // HS256, RS256, ES256 or EdDSA
+	alg string // one of algorithms
 	key any    // []byte, *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 
 	print fingerprint // set by KeySet.add
@@ -60,7 +61,7 @@ func LoadKeys(name string) (*KeySet, error) {
 		return nil, err
 	}
 	if info.IsDir() {
-		if files, err = filesIn(name); err != nil {
+		if files, err = watch.In(name); err != nil {
 			return nil, err
 		}
 	}
@@ -77,7 +78,7 @@ func LoadKeys(name string) (*KeySet, error) {
 }
 
 func (s *KeySet) load(file string) error {
-	b, _, err := readTrusted(file, maxKeyFile)
+	b, err := private.ReadTrusted(file, maxKeyFile)
 	if err != nil {
 		return err
 	}
@@ -187,55 +188,4 @@ func publicKey(public any) (signingKey, error) {
 		return signingKey{alg: "EdDSA", key: k}, nil
 	}
 	return signingKey{}, fmt.Errorf("a key of type %T; want RSA, P-256 or Ed25519", public)
-}
-
-// jwk is one key of a JWKS (RFC 7517, 7518, 8037).
-type jwk struct {
-	Type      string   `json:"kty"`
-	ID        string   `json:"kid"`
-	Use       string   `json:"use"`
-	Uses      []string `json:"key_ops"` // nil = any
-	Algorithm string   `json:"alg"`
-	Curve     string   `json:"crv"`
-	N         string   `json:"n"`
-	E         string   `json:"e"`
-	X         string   `json:"x"`
-	Y         string   `json:"y"`
-	K         string   `json:"k"`
-	D         string   `json:"d"`
-}
-
-// forSignatures reports whether the key is for signatures, as far as it says.
-func (j *jwk) forSignatures() bool {
-	return (j.Use == "" || j.Use == "sig") && (j.Uses == nil || slices.Contains(j.Uses, "verify"))
-}
-
-// loadJWKS reads a set of keys. It ignores keys for encryption and keys of
-// unsupported kinds, as RFC 7517 §5 says. A broken key is an error, and so is a member
-// that comes twice (§4).
-func (s *KeySet) loadJWKS(text []byte) error {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := private.Pick(text, &set, "keys"); err != nil || set.Keys == nil {
-		return errors.New(`not a JWKS: want a JSON object with "keys"`)
-	}
-	for i, text := range set.Keys {
-		var j jwk
-		if err := private.Pick(text, &j, "kty", "kid", "use", "key_ops", "alg", "crv", "n", "e", "x", "y", "k", "d"); err != nil {
-			return fmt.Errorf("key %d cannot be read: a member is there twice, or of another type", i+1)
-		}
-		k, err := j.key()
-		switch {
-		case err != nil:
-			return fmt.Errorf("key %d (kid %q): %w", i+1, j.ID, err)
-		case !j.forSignatures() || k.alg == "" || j.Algorithm != "" && j.Algorithm != k.alg:
-			s.Ignored++
-		default:
-			if err := s.add(j.ID, k); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -36,7 +36,7 @@ type keyCredential struct {
 
 func (c *keyCredential) Holds(gateway.ClientID) bool { return c.a.keys.Load().prints[c.key] }
 
-// certificateCredential is a certificate and the client CA that signed it.
+// certificateCredential is a certificate of a device's chain and the client CA at its end.
 type certificateCredential struct {
 	a           *Authenticator
 	authority   fingerprint

@@ -28,34 +28,97 @@ type HookStats struct {
 	Monitored map[string]uint64 // in monitor mode: allow, deny, failed or skipped
 }
 
-// counters counts decisions in a table of every method and reason.
+// counts counts the elements of a fixed list. It does not grow after newCounts.
+type counts[K comparable] map[K]*atomic.Uint64
+
+func newCounts[K comparable](list ...K) counts[K] {
+	c := make(counts[K], len(list))
+	for _, k := range list {
+		c[k] = new(atomic.Uint64)
+	}
+	return c
+}
+
+func (c counts[K]) add(k K) { c[k].Add(1) }
+
+func (c counts[K]) snapshot() map[K]uint64 {
+	m := make(map[K]uint64, len(c))
+	for k, n := range c {
+		m[k] = n.Load()
+	}
+	return m
+}
+
 type counters struct {
-	results               [][]atomic.Uint64
+	results               counts[[2]string] // decisions by method and reason
 	reloads, reloadErrors atomic.Uint64
 }
 
-func (c *counters) init() {
-	c.results = make([][]atomic.Uint64, len(methods))
-	for i := range c.results {
-		c.results[i] = make([]atomic.Uint64, len(reasons))
-	}
-}
+func (c *counters) add(m Method, r Reason) { c.results.add([2]string{string(m), string(r)}) }
 
-func (c *counters) add(m Method, r Reason) {
-	c.results[slices.Index(methods, m)][slices.Index(reasons, r)].Add(1)
+// results returns every method with every reason.
+func results() (list [][2]string) {
+	for _, m := range methods {
+		for _, r := range reasons {
+			list = append(list, [2]string{string(m), string(r)})
+		}
+	}
+	return list
 }
 
 // Stats returns a snapshot.
 func (a *Authenticator) Stats() Stats {
-	s := Stats{Results: make(map[[2]string]uint64), Refused: a.refused.Len(),
+	s := Stats{Results: a.stats.results.snapshot(), Refused: a.refused.Len(),
 		Reloads: a.stats.reloads.Load(), ReloadErrors: a.stats.reloadErrors.Load()}
-	for i, m := range methods {
-		for j, r := range reasons {
-			s.Results[[2]string{string(m), string(r)}] = a.stats.results[i][j].Load()
-		}
-	}
 	if a.hook != nil {
 		s.Hook = a.hook.stats()
+	}
+	return s
+}
+
+type hookCounters struct {
+	hits      atomic.Uint64
+	took      []atomic.Uint64 // calls by hookBounds; the last element counts slower ones
+	sum       atomic.Int64    // nanoseconds
+	answers   counts[string]
+	monitored counts[string]
+}
+
+func (c *hookCounters) init() {
+	c.took = make([]atomic.Uint64, len(hookBounds)+1)
+	c.answers = newCounts("allow", "deny", "failed")
+	c.monitored = newCounts("allow", "deny", "failed", "skipped")
+}
+
+// word returns the word that counts an answer of the hook.
+func (v verdict) word() string {
+	switch {
+	case v.accepted():
+		return "allow"
+	case v.undecided():
+		return "failed"
+	}
+	return "deny"
+}
+
+func (c *hookCounters) call(d time.Duration, v verdict) {
+	i, _ := slices.BinarySearch(hookBounds, d) // of the first bound that is at least d
+	c.took[i].Add(1)
+	c.sum.Add(int64(d))
+	c.answers.add(v.word())
+}
+
+func (k *hook) stats() *HookStats {
+	s := &HookStats{
+		Calls:     gateway.Histogram{Bounds: hookBounds, Counts: make([]uint64, len(k.count.took)), Sum: time.Duration(k.count.sum.Load())},
+		Answers:   k.count.answers.snapshot(),
+		CacheHits: k.count.hits.Load(),
+		Cached:    k.cache.len(),
+		Breaker:   k.breaker.state(time.Now()),
+		Monitored: k.count.monitored.snapshot(),
+	}
+	for i := range k.count.took {
+		s.Calls.Counts[i] = k.count.took[i].Load()
 	}
 	return s
 }

@@ -3,6 +3,7 @@ package deviceauth
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/private"
 )
 
 func TestTokensAreToldFromTypingErrors(t *testing.T) {
@@ -194,7 +198,7 @@ func TestEditsDoNotLoseEachOther(t *testing.T) {
 
 // A token replaces one of the same client in one edit; a client has a bounded number.
 func TestIssueToken(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "tokens")
+	file := writeFile(t, "tokens", "")
 	first := TokenEntry{Client: "a", SHA256: strings.Repeat("1", 64), Groups: []string{"g"}, Note: "rack 3"}
 	if _, err := IssueToken(file, first, IssueOptions{}); err != nil {
 		t.Fatal(err)
@@ -219,6 +223,99 @@ func TestIssueToken(t *testing.T) {
 	}
 	if _, err := IssueToken(file, TokenEntry{Client: "a", SHA256: strings.Repeat("3", 64)}, IssueOptions{Replaces: second.ID()}); err != nil {
 		t.Errorf("in the place of another: %v", err)
+	}
+}
+
+// A new file in the place of one that is gone would revoke the tokens of all devices.
+func TestNoTokenIsIssuedWithoutAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	if _, err := IssueToken(file, TokenEntry{Client: "a", SHA256: strings.Repeat("1", 64)}, IssueOptions{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a file: %v", err)
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("the file was made")
+	}
+}
+
+// An edit whose lock was removed as that of a dead process does not touch the next edit.
+func TestAnEditWithoutItsLockChangesNothing(t *testing.T) {
+	file := writeFile(t, "tokens", "# kept\n")
+	slow, err := beginEdit(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.abandon()
+	if err := os.Remove(file + ".new"); err != nil {
+		t.Fatal(err)
+	}
+	next, err := beginEdit(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.abandon()
+	if err := slow.commit(&tokenFile{}); err == nil {
+		t.Error("the edit was made")
+	}
+	slow.abandon()
+	if _, err := os.Stat(file + ".new"); err != nil {
+		t.Errorf("the lock of the next edit: %v", err)
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "# kept\n" {
+		t.Errorf("the file has %q, %v", text, err)
+	}
+}
+
+// A process that dies during an edit does not stop the edits of others for good.
+func TestTheLockOfADeadEditIsRemoved(t *testing.T) {
+	file := writeFile(t, "tokens", "")
+	lock := writeFile(t, file+".new", line("a", NewToken(), ""))
+	e := TokenEntry{Client: "b", SHA256: strings.Repeat("0", 64)}
+	if err := AddToken(file, e); !errors.Is(err, ErrBusy) {
+		t.Errorf("beside a young lock: %v", err)
+	}
+	old := time.Now().Add(-2 * time.Minute)
+	if err := os.Chtimes(lock, old, old); err != nil {
+		t.Fatal(err)
+	}
+	if err := AddToken(file, e); err != nil {
+		t.Errorf("beside an old lock: %v", err)
+	}
+	if list, err := ReadTokens(file); err != nil || len(list) != 1 || list[0].Client != "b" {
+		t.Errorf("the file has %+v, %v", list, err)
+	}
+}
+
+// An error of the disk after the file is replaced is another than one before.
+func TestAnEditThatTheDiskDoesNotConfirm(t *testing.T) {
+	file := writeFile(t, "tokens", line("a", NewToken(), ""))
+	syncDir = func(string) error { return errors.New("an input/output error") }
+	defer func() { syncDir = private.SyncDir }()
+	revoked, err := RevokeTokens(file, func(*TokenEntry) bool { return true })
+	if !errors.Is(err, ErrNotDurable) || len(revoked) != 1 {
+		t.Errorf("revoked %v, %v; want one and %v", revoked, err, ErrNotDurable)
+	}
+	if list, err := ReadTokens(file); err != nil || len(list) != 0 {
+		t.Errorf("the file has %v, %v", list, err)
+	}
+}
+
+// The next reader takes each entry that was added.
+func TestAnEntryIsNotLongerThanALine(t *testing.T) {
+	file := writeFile(t, "tokens", "")
+	e := TokenEntry{Client: strings.Repeat("c", 128), SHA256: strings.Repeat("1", 64), Note: strings.Repeat("<", maxNote),
+		CreatedAt: time.Now(), ExpiresAt: time.Now()}
+	for i := range gateway.MaxGroups {
+		e.Groups = append(e.Groups, fmt.Sprintf("%0*d", gateway.MaxGroupName, i))
+	}
+	if err := AddToken(file, e); err != nil {
+		t.Errorf("the longest entry of a client: %v", err)
+	}
+	e.Client, e.Pattern, e.SHA256 = "", strings.Repeat("&", 256), strings.Repeat("2", 64)
+	if err := AddToken(file, e); err == nil {
+		t.Error("an entry that is longer than a line was added")
+	}
+	if list, err := ReadTokens(file); err != nil || len(list) != 1 {
+		t.Errorf("the file has %d entries, %v; want 1", len(list), err)
 	}
 }
 

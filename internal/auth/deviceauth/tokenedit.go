@@ -10,23 +10,33 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/longwire/longwire/internal/private"
 )
 
 // AddToken appends an entry to a token file. It creates a missing file.
 func AddToken(name string, e TokenEntry) error {
-	if err := e.check(); err != nil {
-		return err
-	}
-	line, err := json.Marshal(e)
+	l, err := e.line()
 	if err != nil {
 		return err
 	}
 	return editTokens(name, true, func(f *tokenFile) error {
-		f.lines = append(f.lines, tokenLine{raw: line, entry: &e})
+		f.lines = append(f.lines, l)
 		return nil
 	})
+}
+
+// line returns the line of an entry, as readTokenFile takes it.
+func (e TokenEntry) line() (l tokenLine, err error) {
+	if err := e.check(); err != nil {
+		return l, err
+	}
+	l = tokenLine{entry: &e}
+	if l.raw, err = json.Marshal(e); err == nil && len(l.raw) > maxTokenLine {
+		err = fmt.Errorf("the entry is longer than %d bytes", maxTokenLine)
+	}
+	return l, err
 }
 
 // MaxClientTokens bounds the tokens of one client that IssueToken adds.
@@ -40,6 +50,10 @@ var (
 	ErrTokensShare   = errors.New("the tokens of the tenant take as much of the file as is free")
 )
 
+// ErrNotDurable is the error of an edit that the file has, if the disk did not confirm
+// it: a power cut may undo it.
+var ErrNotDurable = errors.New("the file is changed, but the disk did not confirm it")
+
 // IssueOptions are optional parts of IssueToken.
 type IssueOptions struct {
 	Replaces string // a token of the client that the same edit removes
@@ -48,12 +62,13 @@ type IssueOptions struct {
 	Tenant string
 }
 
-// IssueToken appends an entry of a client to a token file, which it creates if it is
-// missing. An entry without groups or note takes those of the token that it replaces.
-// Errors: ErrTokenUnknown, ErrTokensTooMany, ErrTokensFull, ErrTokensShare, ErrBusy.
+// IssueToken appends an entry of a client to a token file. A missing file is an error: a
+// new one would revoke the tokens of all devices. An entry without groups or note takes
+// those of the token that it replaces. Errors: ErrTokenUnknown, ErrTokensTooMany,
+// ErrTokensFull, ErrTokensShare, ErrBusy, ErrNotDurable.
 func IssueToken(name string, e TokenEntry, o IssueOptions) (TokenEntry, error) {
 	replaces := o.Replaces
-	err := editTokens(name, true, func(f *tokenFile) error {
+	err := editTokens(name, false, func(f *tokenFile) error {
 		own, found := 0, replaces == ""
 		var keep []tokenLine
 		for _, l := range f.lines {
@@ -77,15 +92,15 @@ func IssueToken(name string, e TokenEntry, o IssueOptions) (TokenEntry, error) {
 		if own >= MaxClientTokens {
 			return ErrTokensTooMany
 		}
-		if err := e.check(); err != nil {
+		l, err := e.line()
+		if err != nil {
 			return err
 		}
-		line, err := json.Marshal(e)
-		f.lines = append(keep, tokenLine{raw: line, entry: &e})
-		if of, all := f.size(o.Tenant), f.size(""); o.Tenant != "" && of > maxTokenFile-(all-len(line)) {
+		f.lines = append(keep, l)
+		if of, all := f.size(o.Tenant), f.size(""); o.Tenant != "" && of > maxTokenFile-(all-len(l.raw)) {
 			return ErrTokensShare
 		}
-		return err
+		return nil
 	})
 	return e, err
 }
@@ -102,7 +117,8 @@ func (f *tokenFile) size(prefix string) (n int) {
 }
 
 // RevokeTokens removes the matching entries from a token file and returns them.
-// Without a match it returns none and does not change the file.
+// Without a match it returns none and does not change the file. Errors: ErrBusy,
+// ErrNotDurable.
 func RevokeTokens(name string, match func(*TokenEntry) bool) (revoked []TokenEntry, err error) {
 	err = editTokens(name, false, func(f *tokenFile) error {
 		var keep []tokenLine
@@ -149,11 +165,16 @@ func editTokens(name string, create bool, change func(*tokenFile) error) error {
 // lock that excludes a second editor.
 type tokenEdit struct {
 	name  string
-	fresh *os.File // nil after the rename
+	fresh *os.File    // nil after the rename
+	lock  fs.FileInfo // of fresh
 }
 
 // ErrBusy is the error of an edit during another one.
 var ErrBusy = errors.New("another process is changing")
+
+// deadEdit is the age from which a lock is that of a process that has died: an edit takes
+// seconds. An edit that takes longer fails; see holds.
+const deadEdit = time.Minute
 
 func beginEdit(name string) (*tokenEdit, error) {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
@@ -162,6 +183,9 @@ func beginEdit(name string) (*tokenEdit, error) {
 	if err := private.TrustedDir(filepath.Dir(name)); err != nil {
 		return nil, err
 	}
+	if old, err := os.Lstat(name + ".new"); err == nil && time.Since(old.ModTime()).Abs() > deadEdit {
+		_ = os.Remove(name + ".new")
+	}
 	w, err := private.MakeFile(name + ".new")
 	if errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("%w %s; if it has died, remove %s.new", ErrBusy, name, name)
@@ -169,7 +193,12 @@ func beginEdit(name string) (*tokenEdit, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tokenEdit{name: name, fresh: w}, nil
+	lock, err := w.Stat()
+	if err != nil {
+		w.Close()
+		return nil, err
+	}
+	return &tokenEdit{name: name, fresh: w, lock: lock}, nil
 }
 
 const tokenFileHead = `# Tokens of devices, one JSON object a line; see "longwire devices token --help". It contains no token.`
@@ -183,10 +212,14 @@ func (e *tokenEdit) read(create bool) (*tokenFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := e.fresh.Chmod(f.mode); err != nil {
+	old, err := os.Stat(e.name)
+	if err != nil {
 		return nil, err
 	}
-	if err := keepOwner(e.fresh, e.name); err != nil {
+	if err := e.fresh.Chmod(old.Mode().Perm()); err != nil {
+		return nil, err
+	}
+	if err := private.KeepOwner(e.fresh, old); err != nil {
 		return nil, fmt.Errorf("keep the owner of %s: %w", e.name, err)
 	}
 	return f, nil
@@ -211,17 +244,34 @@ func (e *tokenEdit) commit(f *tokenFile) error {
 	if err := e.fresh.Close(); err != nil { // before the rename, as Windows requires
 		return err
 	}
+	if !e.holds() {
+		return fmt.Errorf("another process has removed the lock %s", e.fresh.Name())
+	}
 	if err := os.Rename(e.fresh.Name(), e.name); err != nil {
 		return err
 	}
 	e.fresh = nil
-	return private.SyncDir(filepath.Dir(e.name))
+	if err := syncDir(filepath.Dir(e.name)); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotDurable, err)
+	}
+	return nil
+}
+
+var syncDir = private.SyncDir // except in tests
+
+// holds reports whether the new file still has its name. It has not if someone took the
+// edit for dead: then the name may belong to the edit of another process.
+func (e *tokenEdit) holds() bool {
+	info, err := os.Lstat(e.fresh.Name())
+	return err == nil && os.SameFile(info, e.lock)
 }
 
 // abandon removes the new file unless commit has renamed it.
 func (e *tokenEdit) abandon() {
 	if e.fresh != nil {
 		_ = e.fresh.Close()
-		_ = os.Remove(e.fresh.Name())
+		if e.holds() {
+			_ = os.Remove(e.fresh.Name())
+		}
 	}
 }

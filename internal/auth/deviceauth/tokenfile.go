@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"time"
 
@@ -68,7 +66,6 @@ func (e *TokenEntry) check() error {
 // tokenFile is a file as a list of lines.
 type tokenFile struct {
 	lines []tokenLine
-	mode  fs.FileMode
 }
 
 type tokenLine struct {
@@ -94,11 +91,11 @@ func ReadTokens(name string) ([]TokenEntry, error) {
 // readTokenFile reports the line of an error without its text, because an operator
 // may have put a token itself into the file.
 func readTokenFile(name string) (*tokenFile, error) {
-	b, info, err := readTrusted(name, maxTokenFile)
+	b, err := private.ReadTrusted(name, maxTokenFile)
 	if err != nil {
 		return nil, err
 	}
-	f := &tokenFile{mode: info.Mode().Perm()}
+	f := &tokenFile{}
 	firstAt := map[string]int{}
 	patterns := 0
 	for number := 1; len(b) > 0; number++ {
@@ -134,29 +131,4 @@ func parseTokenLine(text []byte) (*TokenEntry, error) {
 		return nil, errors.New("not a JSON object with client or pattern, sha256, created_at, expires_at, groups and note, each once")
 	}
 	return &e, e.check()
-}
-
-// readTrusted reads a regular file of at most limit bytes, without its byte order mark.
-// It refuses a file that another user can change.
-func readTrusted(name string, limit int64) ([]byte, fs.FileInfo, error) {
-	if err := private.Trusted(name); err != nil {
-		return nil, nil, err
-	}
-	r, err := os.Open(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer r.Close()
-	info, err := r.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s is not a regular file", name)
-	}
-	b, err := private.ReadAll(r, name, limit)
-	if err != nil {
-		return nil, nil, err
-	}
-	return private.WithoutMark(b), info, nil
 }

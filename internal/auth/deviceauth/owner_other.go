@@ -1,8 +1,0 @@
-//go:build !unix
-
-package deviceauth
-
-import "os"
-
-// keepOwner does nothing: on this system access rights come from the directory.
-func keepOwner(*os.File, string) error { return nil }
