@@ -77,7 +77,8 @@ func (e *Engine) runCommitter() {
 }
 
 // keepOpen replaces a database that was sealed; nothing of the open record has
-// reached it.
+// reached it. Callers that come between two attempts get the error of the last one, so
+// that their number does not decide how often the database is opened.
 func (e *Engine) keepOpen(open *openRecord) error {
 	cause := e.inst.Err()
 	if cause == nil {
@@ -85,7 +86,14 @@ func (e *Engine) keepOpen(open *openRecord) error {
 	}
 	answerAll(open.ops, unavailable(cause))
 	*open = openRecord{}
-	return e.reopen(cause)
+	if time.Since(e.tried) < retryEvery {
+		return *e.failure.Load()
+	}
+	err := e.reopen(cause)
+	if err != nil {
+		e.tried = time.Now()
+	}
+	return err
 }
 
 // applyTo adds ops to the open record. An op that meets a row that cannot be

@@ -42,8 +42,9 @@ type Engine struct {
 	// Owned by the committer.
 	inst    *instance
 	machine *state.Machine
-	n       uint64 // of the last record of this boot
-	intact  uint64 // position up to which the records from before the last opening are durable
+	n       uint64    // of the last record of this boot
+	intact  uint64    // position up to which the records from before the last opening are durable
+	tried   time.Time // when the last attempt to open a new instance failed
 
 	applied   chan *appliedRecord // from the committer to the writer, in log order
 	written   chan *appliedRecord // from the writer to the finisher, in log order

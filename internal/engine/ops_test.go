@@ -6,12 +6,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -906,6 +908,65 @@ func TestCompactionOfADamagedTableIsTriedSeldom(t *testing.T) {
 		}
 	}
 	t.Errorf("%d tables were made within a second", fs.made.Load()-before)
+}
+
+// readOnlyFS is a file system whose directory of the database takes no new file while
+// closed is true: the disk behind it has become read-only.
+type readOnlyFS struct {
+	vfs.FS
+	closed atomic.Bool
+	tables atomic.Int64 // that could not be made
+}
+
+func (f *readOnlyFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if f.closed.Load() && filepath.Base(filepath.Dir(name)) == nameDB {
+		if strings.HasSuffix(name, ".sst") {
+			f.tables.Add(1)
+		}
+		return nil, &os.PathError{Op: "create", Path: name, Err: syscall.EROFS}
+	}
+	return f.FS.Create(name, c)
+}
+
+// lineCount is a handler of a log that counts the lines.
+type lineCount struct {
+	slog.Handler
+	n atomic.Int64
+}
+
+func (c *lineCount) Handle(context.Context, slog.Record) error {
+	c.n.Add(1)
+	return nil
+}
+
+// A store that cannot be opened again is tried four times a second, however many callers
+// come, and does not fill the log.
+func TestAStoreThatCannotBeOpenedAgainIsTriedSeldom(t *testing.T) {
+	fs, lines := &readOnlyFS{FS: vfs.NewMem()}, &lineCount{Handler: slog.DiscardHandler}
+	e := openTest(t, Options{FS: fs, Dir: "data", SweepEvery: -1, Logger: slog.New(lines)})
+	accept(t, e, "a")
+	fs.closed.Store(true)
+	go e.inst.DB.Flush() // it begins a log
+	eventually(t, "the store is opened again in vain", func() bool { return fs.tables.Load() > 0 })
+	before := fs.tables.Load()
+	for end := time.Now().Add(4 * retryEvery); time.Now().Before(end); {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*retryEvery)
+		_, _, err := e.Register(ctx, gateway.Registration{Client: "b", At: time.Now()})
+		if gateway.CodeOf(err) != gateway.CodeUnavailable || ctx.Err() != nil {
+			t.Errorf("a device that registers is answered with %v", err)
+		}
+		cancel()
+	}
+	if n := fs.tables.Load() - before; n > 5 {
+		t.Errorf("it was opened %d times within a second, want 4", n)
+	}
+	if n := lines.n.Load(); n > 3 {
+		t.Errorf("the log has %d lines more", n)
+	}
+	fs.closed.Store(false)
+	eventually(t, "the store takes writes again", func() bool { return e.Health() == nil })
+	accept(t, e, "a")
+	verifyView(t, e)
 }
 
 // While the disk hangs, the store says so, and who comes then does not wait.

@@ -106,7 +106,7 @@ func openDatabase(dir string, o *Options, mode openMode, onSeal func(error)) (*D
 func (i *Database) listener(log *slog.Logger) *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) {
-			if i.background.Swap(&err) == nil {
+			if i.background.Swap(&err) == nil && !i.fs.strict.Load() { // else the opening fails with it
 				log.Error("background write failed", "error", err)
 			}
 		},

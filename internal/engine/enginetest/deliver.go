@@ -374,6 +374,22 @@ var settleTests = []test{
 			}
 		}
 	}},
+	{name: "the transmissions of a delivery are kept although its client was forgotten", run: func(h *harness) {
+		for _, back := range []bool{false, true} {
+			h.register("a")
+			m := h.accept(h.to(gateway.Audience{Client: "a"}, "x"))
+			h.forget("a")
+			if back {
+				h.register("a")
+			}
+			report := gateway.Outcome{Message: m.ID, Client: "a", Seq: m.Seq, State: gateway.Canceled, Attempts: 2, SentAt: h.clock.Now(), At: h.clock.Now()}
+			h.must(h.store.Settle(report, true))
+			h.register("b") // it is in the log before
+			if d := h.delivery(m.ID, "a"); d.State != gateway.Canceled || d.Attempts != 2 || !d.SentAt.Equal(report.SentAt) {
+				h.Errorf("back %v: %v after %d transmissions, the last at %v, want canceled after 2 at %v", back, d.State, d.Attempts, d.SentAt, report.SentAt)
+			}
+		}
+	}},
 	{name: "a late ack within a message to many", run: func(h *harness) {
 		h.register("a", "b")
 		m := h.accept(h.to(gateway.Audience{All: true}, "x"))

@@ -39,7 +39,7 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 	switch {
 	case d == nil:
 	case o.Reports():
-		if !d.former && o.ReportedFor(&d.Delivery) {
+		if o.ReportedFor(&d.Delivery) {
 			d.Attempts, d.SentAt = o.Attempts, o.SentAt
 		}
 	case !d.State.Final():

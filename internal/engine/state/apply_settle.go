@@ -54,31 +54,42 @@ func (m *Machine) settle(o *gateway.Outcome) error {
 // keepSends adds the transmissions of a delivery that ended without an answer to its final
 // row, if it has one.
 func (m *Machine) keepSends(o *gateway.Outcome) error {
+	var k []byte
+	var f *finalRow
 	c, err := m.client(o.Client)
-	if err != nil || c == nil {
-		return err
+	if err == nil && c != nil {
+		k = finalKey(c.ord, o.Seq)
+		f, err = m.finalRow(k)
 	}
-	k := finalKey(c.ord, o.Seq)
-	f, err := m.finalRow(k)
+	if err == nil && f == nil {
+		k, f, err = m.formerRow(o.Seq, o)
+	}
 	if err != nil || f == nil || !sameMessage(o.Message, f.id) {
 		return err
 	}
-	if d := f.delivery(c.id, o.Seq); o.ReportedFor(&d) {
+	if d := f.delivery(o.Client, o.Seq); o.ReportedFor(&d) {
 		f.attempts, f.sentAt = o.Attempts, record.Nanos(o.SentAt)
 		m.setFinal(k, f)
 	}
 	return nil
 }
 
+// formerRow returns the final row of a message to one client, which may be forgotten since,
+// or nil.
+func (m *Machine) formerRow(seq gateway.Seq, o *gateway.Outcome) (k []byte, f *finalRow, err error) {
+	row, err := m.messageRow(o.Message)
+	if err != nil || row == nil || row.form != formOne || row.client != o.Client || row.seq != seq {
+		return nil, nil, err
+	}
+	k = finalKey(row.ord, seq)
+	f, err = m.finalRow(k)
+	return k, f, err
+}
+
 // resolveFormer gives an online delivery the outcome of its call, during which the client
 // was forgotten. No later answer counts.
 func (m *Machine) resolveFormer(seq gateway.Seq, o *gateway.Outcome) error {
-	row, err := m.messageRow(o.Message)
-	if err != nil || row == nil || !row.online || row.client != o.Client || row.seq != seq {
-		return err
-	}
-	k := finalKey(row.ord, seq)
-	f, err := m.finalRow(k)
+	k, f, err := m.formerRow(seq, o)
 	if err != nil || f == nil {
 		return err
 	}
