@@ -173,8 +173,8 @@ type line struct {
 	Count   int       `json:"count"`
 }
 
-// readTail adds the newest entries of a file, whose end it reads. It passes over lines
-// that are no entry, such as a torn one.
+// readTail adds the newest entries of a file, whose end it reads. It passes over what is
+// not an entry, such as a torn line.
 func (r *recent) readTail(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
