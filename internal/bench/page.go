@@ -59,6 +59,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"cells":        (*Table).cells,
 	"aligned":      aligned,
 	"words":        Chart.words,
+	"item":         item,
 }).Parse(pageText))
 
 // page is the report for people: Markdown with aligned tables, so that they are
@@ -69,6 +70,20 @@ func (r *Report) page() string {
 		panic(err) // the template does not fit the report
 	}
 	return b.String()
+}
+
+// item is an item of a list, in lines of at most 120 columns.
+func item(text string) string {
+	b, column := []byte("-"), 1
+	for word := range strings.FieldsSeq(text) {
+		if width := utf8.RuneCountInString(word); column+1+width > 120 {
+			b, column = append(b, "\n  "...), 2+width
+		} else {
+			b, column = append(b, ' '), column+1+width
+		}
+		b = append(b, word...)
+	}
+	return string(b)
 }
 
 func budgetCells(rows []Row) [][]string {

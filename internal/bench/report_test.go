@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -163,5 +164,17 @@ func TestOutcome(t *testing.T) {
 	r.Scenarios = append(r.Scenarios, Scenario{heading: heading{Name: "storm"}, Failure: "no ports"})
 	if err := r.outcome(false); err == nil || !strings.Contains(err.Error(), "storm") {
 		t.Errorf("a failed measurement gives %v, want an error with its name", err)
+	}
+}
+
+func TestItemIsWrapped(t *testing.T) {
+	lines := strings.Split(item(strings.Repeat("µ234 ", 60)), "\n")
+	if len(lines) != 3 || !strings.HasPrefix(lines[0], "- µ") || !strings.HasPrefix(lines[1], "  µ") {
+		t.Errorf("%q", lines)
+	}
+	for _, l := range lines {
+		if n := utf8.RuneCountInString(l); n > 120 {
+			t.Errorf("%d columns: %q", n, l)
+		}
 	}
 }
