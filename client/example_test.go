@@ -188,8 +188,8 @@ func ExampleClient_Uplinks() {
 	// lamp-1 0 on
 }
 
-// takeIn hands each uplink to save, which keeps it together with the cursor.
-func takeIn(ctx context.Context, cursor uint64, save func(u client.Uplink, after uint64) error) {
+// readUplinks hands each uplink to save, which keeps it together with the cursor.
+func readUplinks(ctx context.Context, cursor uint64, save func(u client.Uplink, after uint64) error) {
 	c, err := client.New("http://localhost:8080")
 	if err != nil {
 		log.Fatal(err)
@@ -206,7 +206,7 @@ func takeIn(ctx context.Context, cursor uint64, save func(u client.Uplink, after
 
 // A backend that stores uplinks and continues behind the last one.
 func ExampleClient_Uplinks_follow() {
-	takeIn(context.Background(), 0, func(u client.Uplink, after uint64) error {
+	readUplinks(context.Background(), 0, func(u client.Uplink, after uint64) error {
 		fmt.Println(u.Client, u.Display(), after)
 		return nil
 	})

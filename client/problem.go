@@ -110,7 +110,7 @@ func (p *Problem) Code() Code {
 }
 
 // Error returns one line: the problem and the faulty parts of the request. It says
-// nothing twice: a detail may begin with the title, and may say what a part says.
+// nothing twice, because a detail may begin with the title or repeat a part.
 func (p *Problem) Error() string {
 	line := cmp.Or(p.Title, fmt.Sprintf("HTTP status %d", p.Status))
 	if rest, ok := cutPrefixFold(p.Detail, p.Title); ok {

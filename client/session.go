@@ -19,7 +19,7 @@ type Session struct {
 	Now       time.Time   `json:"now"`                 // the gateway's clock
 	Version   string      `json:"version"`             // of the gateway
 	Instance  string      `json:"instance"`            // names the gateway's store
-	Devices   string      `json:"device_addr"`         // where the gateway waits for devices; "" if it does not say
+	Devices   string      `json:"device_addr"`         // address of the device port; "" if the gateway does not name it
 }
 
 // SessionKey is the key of a Session.

@@ -27,7 +27,7 @@ type Webhook struct {
 	RetryFor      string            `json:"retry_for"`
 	Settle        string            `json:"settle,omitempty"`
 	Reply         bool              `json:"reply,omitempty"`
-	Payloads      bool              `json:"payloads"` // its events have what devices have sent
+	Payloads      bool              `json:"payloads"` // its events have the payloads of devices
 	CreatedAt     time.Time         `json:"created_at,omitzero"`
 	Cursor        string            `json:"cursor"`
 	LagEvents     uint64            `json:"lag_events"` // at most so many events lie behind the cursor

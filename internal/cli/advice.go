@@ -88,25 +88,25 @@ func networkAdvice(err error) string {
 	return ""
 }
 
-// heard is a connection that keeps the first bytes of its peer.
-type heard struct {
+// firstBytes is a connection that keeps the first bytes of its peer.
+type firstBytes struct {
 	net.Conn
 	mu    sync.Mutex // guards first
-	first []byte     // at most maxHeard
+	first []byte     // at most maxFirst
 }
 
-const maxHeard = 5
+const maxFirst = 5
 
-func (c *heard) Read(b []byte) (int, error) {
+func (c *firstBytes) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.first = append(c.first, b[:min(n, maxHeard-len(c.first))]...)
+	c.first = append(c.first, b[:min(n, maxFirst-len(c.first))]...)
 	return n, err
 }
 
 // opening returns the first bytes, "" of no connection.
-func (c *heard) opening() string {
+func (c *firstBytes) opening() string {
 	if c == nil {
 		return ""
 	}

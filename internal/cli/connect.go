@@ -351,7 +351,7 @@ func nextLine(in *bufio.Reader, limit int) (line string, long bool, err error) {
 	var b []byte
 	for {
 		part, err := in.ReadSlice('\n')
-		if len(b) <= limit { // what the line has beyond that is not kept
+		if len(b) <= limit { // the rest of a longer line is dropped
 			b = append(b, part...)
 		}
 		if err == nil || !errors.Is(err, bufio.ErrBufferFull) {

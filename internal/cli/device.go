@@ -64,12 +64,12 @@ type device struct {
 	// Used by the goroutine of Run.
 	ctx         context.Context // ends when the device shall leave
 	stop        context.CancelFunc
-	firstUplink uint64 // number of the first one
-	conn        *heard // the last connection, nil if it could not be made
-	lost        error  // why the last connection has failed or ended
-	advice      string // the next step after that, "" for none
-	shown       string // the advice of the last line about a new attempt
-	failed      error  // why the device does not connect again
+	firstUplink uint64      // number of the first one
+	conn        *firstBytes // the last connection, nil if it could not be made
+	lost        error       // why the last connection has failed or ended
+	advice      string      // the next step after that, "" for none
+	shown       string      // the advice of the last line about a new attempt
+	failed      error       // why the device does not connect again
 
 	mu      sync.Mutex     // guards the fields below
 	limit   int            // largest uplink in bytes, 0 before the first registration
@@ -98,7 +98,7 @@ func newDevice(cfg deviceConfig, id string) (*device, error) {
 			d.advice = dialAdvice(d.lost)
 			return nil, d.lost
 		}
-		d.conn = &heard{Conn: conn}
+		d.conn = &firstBytes{Conn: conn}
 		return d.conn, nil
 	}
 	var err error
@@ -340,7 +340,7 @@ func connectedText(addr string, d protocol.Dialect, r *protocol.Registered) stri
 	return s
 }
 
-// groupsText says what a device knows about the groups that it asked for: the answer to
+// groupsText describes the groups that a device asked for: the answer to
 // a registration does not name the granted ones (SPEC §4.3).
 func groupsText(id string, asked []string) string {
 	return fmt.Sprintf("asked for %s; the gateway does not answer which of them it granted (auth.device_groups, or the token). "+

@@ -271,6 +271,7 @@ func (e *environ) keysRevoke() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("revoke %s: %w", id, err)
 			}
+			fmt.Fprintf(e.err, "%s revoked\n", id)
 		}
 		return nil
 	}

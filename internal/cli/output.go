@@ -88,7 +88,7 @@ type table struct {
 	rows    [][]string
 	headed  bool
 	widths  []int
-	live    bool // each row is printed at once: the list goes on
+	live    bool // each row is printed at once, because the list has no end
 }
 
 const tableBlock = 500

@@ -94,8 +94,8 @@ func (e *environ) verify(ctx context.Context, dir string) error {
 	return nil
 }
 
-// unlessEnded returns what do returns, or an error as soon as a signal ends ctx. The
-// process then ends before do does: do leaves at any moment what can be done again.
+// unlessEnded returns the result of do, or an error as soon as a signal ends ctx. The
+// process then ends before do does, so do must be repeatable from any moment.
 func unlessEnded(ctx context.Context, do func() error) error {
 	done := make(chan error, 1)
 	if ctx.Err() == nil {

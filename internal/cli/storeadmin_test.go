@@ -56,3 +56,20 @@ func TestKeysRevokeTakesAnIDTwice(t *testing.T) {
 		t.Errorf("exit code %d, revoked %s, want each once", code, got)
 	}
 }
+
+// The command names each key that it has revoked, also if a later one is unknown.
+func TestKeysRevokeNamesTheRevokedKeys(t *testing.T) {
+	dir := startHolder(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/keys/key_a" {
+			http.Error(w, `{"error":"no such API key"}`, http.StatusNotFound)
+			return
+		}
+		w.Write([]byte("{}"))
+	})
+	var errs bytes.Buffer
+	code := Main(t.Context(), Program{Out: t.Output(), Err: &errs, In: strings.NewReader(""), Env: []string{}},
+		[]string{"keys", "revoke", "key_a", "key_b", "--data-dir", dir})
+	if got := errs.String(); code != exitFailed || !strings.HasPrefix(got, "key_a revoked\nlongwire: revoke key_b: ") {
+		t.Errorf("exit code %d, printed %q, want that key_a is revoked and key_b is not", code, got)
+	}
+}

@@ -192,7 +192,7 @@ func (e *Engine) tell(feed *state.Feed) {
 }
 
 // payWithin bounds how long Close waits for room for the ends of sessions; the next
-// start ends what is left.
+// start ends the other sessions.
 const payWithin = 5 * time.Second
 
 // Close waits until all settled deliveries are durable, and releases the store.

@@ -160,8 +160,8 @@ func (e *Engine) Register(ctx context.Context, r gateway.Registration) (gateway.
 	return res.Record, res.Given, err
 }
 
-// Disconnected ends a session. What has no room in the queue, or fails with its record,
-// is owed until it has a place in the log.
+// Disconnected ends a session. An end that has no room in the queue, or fails with its
+// record, is owed until it has a place in the log.
 func (e *Engine) Disconnected(d gateway.Disconnection) {
 	o := lazy(&record.Disconnected{Disconnection: d}, false)
 	o.owed = &e.owed

@@ -98,3 +98,20 @@ func TestEveryTagIsDescribed(t *testing.T) {
 		}
 	}
 }
+
+// The page fills in the examples of a call, and its first push has to show an ack: the
+// client is the simulated device, and the call waits.
+func TestThePageFillsInItsFirstPush(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromFile("../../docs/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	push := doc.Paths.Value("/v1/clients/{id}/messages").Post
+	for name, want := range map[string]string{"id": "demo", "wait": "5s"} {
+		for _, p := range push.Parameters {
+			if p.Value.Name == name && p.Value.Example != want {
+				t.Errorf("%s has the example %v, want %s", name, p.Value.Example, want)
+			}
+		}
+	}
+}

@@ -104,7 +104,7 @@ func (l *line) setExtra(number uint64, x *extra) {
 }
 
 // queuedFirst moves the newest entry, that a delivery was queued, before its first
-// transmission: a session that reads the store may transmit before the gateway is told of
+// transmission: a session that reads the store may transmit before the feed reports
 // the acceptance. A reader that follows has the entries as they came.
 func (l *line) queuedFirst(now int64) {
 	if l.watchers > 0 {
@@ -164,7 +164,7 @@ func (l *line) resize(n int) {
 // shrink at the same time.
 type rings [8][]entry
 
-// place returns where a ring of n entries is kept.
+// place returns the list that keeps rings of n entries.
 func (r *rings) place(n int) *[]entry { return &r[min(bits.Len(uint(n/smallest)), len(r)-1)] }
 
 // take returns a ring of n entries, whose contents have no meaning.

@@ -105,7 +105,7 @@ async function pushIsAcked(page) {
   const field = (name) => block.locator(`tr[data-param-name="${name}"]`);
   await field('id').locator('input').fill(device);
   await field('mode').locator('select').selectOption('durable');
-  await field('wait').locator('input').fill('5s');
+  assert.equal(await field('wait').locator('input').inputValue(), '5s');
   const { status, body } = await execute(page, block);
   assert.equal(status, '200');
   assert.equal(body.status, 'acked', JSON.stringify(body));

@@ -3,7 +3,7 @@
 # call with each, against a gateway that needs a key and a simulated device:
 # TypeScript (openapi-typescript), Go (oapi-codegen) and Python
 # (openapi-generator). redocly finds nothing to say about the description. The
-# TypeScript of docs/guide/take-in.md is compiled and run, too.
+# TypeScript of docs/guide/uplinks.md is compiled and run, too.
 # Needs Go, Node, a Java runtime and Debian's Python with urllib3, six, certifi
 # and dateutil; installs what package.json pins beside this script.
 set -euo pipefail
@@ -49,11 +49,11 @@ until_ok curl -fsS -H "Authorization: Bearer $LONGWIRE_API_KEY" "$LONGWIRE/v1/cl
 rm -rf generated
 mkdir generated
 npx openapi-typescript "$spec" -o generated/api.ts >"$work/typescript.log" 2>&1 || fail "openapi-typescript"
-awk '/^```ts$/{on=1; next} /^```/{on=0} on' "$root/docs/guide/take-in.md" >generated/take-in.ts
+awk '/^```ts$/{on=1; next} /^```/{on=0} on' "$root/docs/guide/uplinks.md" >generated/uplinks.ts
 npx tsc -p . >"$work/tsc.log" 2>&1 || fail "tsc"
 node generated/js/call.js || fail "the call in TypeScript"
 echo "21.5" >&3
-timeout 20 node generated/js/take.js || fail "the program of take-in.md"
+timeout 20 node generated/js/read.js || fail "the program of uplinks.md"
 
 mkdir -p "$work/go/longwire"
 cp call.go.tmpl "$work/go/main.go"

@@ -102,7 +102,7 @@ func openDatabase(dir string, o *Options, mode openMode, onSeal func(error)) (*D
 	return inst, nil
 }
 
-// listener hears of what goes wrong behind the commits.
+// listener returns a listener to the failures that no commit reports.
 func (i *Database) listener(log *slog.Logger) *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) {

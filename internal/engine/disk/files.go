@@ -154,7 +154,7 @@ func copyDir(fs vfs.FS, from, to string, copyTable func(fs vfs.FS, old, name str
 	return syncDir(fs, to)
 }
 
-// linkOrCopy gives a file another name, or copies it where that is not possible.
+// linkOrCopy gives a file another name, or copies it if that is not possible.
 func linkOrCopy(fs vfs.FS, old, name string) error {
 	if fs.Link(old, name) == nil {
 		return nil

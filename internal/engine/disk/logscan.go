@@ -43,7 +43,7 @@ const (
 	logChunkLast  = 12
 )
 
-// DamageError names a place in a log that is not what was written.
+// DamageError names a place in a log whose bytes are not those that were written.
 type DamageError struct {
 	File   string
 	Offset int64

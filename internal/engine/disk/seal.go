@@ -48,8 +48,8 @@ type sealFS struct {
 	// copying holds, while a copy is made elsewhere, what says that it is to
 	// stop: every further change of foreign files fails with its error.
 	copying atomic.Pointer[func() error]
-	// Tables that were made after the seal: what waits for a flush would
-	// otherwise wait for ever.
+	// Tables that were made after the seal: without them a flush under way would
+	// never end.
 	tables *vfs.MemFS
 	quota  atomic.Int64 // bytes that tables may still take
 	logs   logFiles
@@ -104,7 +104,7 @@ func (s *sealFS) copy(stopped func() error, make func() error) error {
 	return err
 }
 
-// class says what a failure to write a file means.
+// class is the effect of a failure to write a file.
 type class uint8
 
 const (

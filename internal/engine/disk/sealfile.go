@@ -69,7 +69,7 @@ func (f *sealFile) Preallocate(off, length int64) error {
 	return nil
 }
 
-// voidFile is what a vital file is once it could not be created.
+// voidFile stands for a vital file that could not be created.
 type voidFile struct{ name string }
 
 func (voidFile) Close() error                           { return nil }

@@ -22,7 +22,7 @@ func Refused(o *Options) error {
 		return err
 	}
 	if _, err = findManifest(o); err != nil {
-		_, err = findManifest(o) // a process may have replaced it meanwhile
+		_, err = findManifest(o) // a process may have replaced it during the first look
 	}
 	return err
 }

@@ -99,7 +99,7 @@ func CheckSum(key, value []byte) ([]byte, error) {
 	return body, nil
 }
 
-// CorruptError names a row that is not what was written.
+// CorruptError names a row whose bytes are not those that were written.
 type CorruptError struct {
 	Key   []byte
 	Cause error

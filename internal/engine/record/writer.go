@@ -10,7 +10,7 @@ import (
 type Opened struct {
 	After uint64 // boot before; 0 = none
 	// Floor are numbers that the writer's process before may have given, although the
-	// state does not know them: numbers go on above.
+	// state does not know them: the next numbers are above.
 	Floor Numbers
 }
 

@@ -259,7 +259,7 @@ func (m *Machine) placeHead(e *record.Accept, row *messageRow, h *head) error {
 	m.set(retentionKey(row.createdAt, row.id), nil)
 	if h.total > 0 {
 		m.note(&Event{Kind: EventCompleted, Seq: uint64(h.seq), Message: h.id, At: h.completedAt})
-		m.notices.settled[len(m.notices.settled)-1].Completed = h.told()
+		m.notices.settled[len(m.notices.settled)-1].Completed = h.summary()
 	}
 	return nil
 }

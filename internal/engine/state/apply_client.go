@@ -24,21 +24,8 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	if e.Reported != nil {
 		reported = e.Reported
 	}
-	if r.Err = e.Refusal(record.TimeOf(known.blockedUntil)); r.Err == nil {
-		r.Err = checkBounds(&m.bounds, reported, groups)
-	}
-	if r.Err == nil && m.bounds.RejectTwins && known.connectedIn != m.era && m.writers.live(known.connectedIn) {
-		r.Err = gateway.IDInUse() // to another node; the gateway knows its own sessions
-	}
-	if r.Err == nil && c == nil {
-		if r.Err, err = m.roomForClient(e.Account); err != nil {
-			return err
-		}
-	}
-	if r.Err == nil {
-		if r.Err, err = m.churnFull(c, e.Account); err != nil {
-			return err
-		}
+	if r.Err, err = m.registerRefusal(e, c, &known, reported, groups); err != nil {
+		return err
 	}
 	if r.Err != nil {
 		return nil
@@ -74,6 +61,26 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	}
 	r.Given = m.State.Seq
 	return m.clientRecord(c, r)
+}
+
+// registerRefusal says why a client, nil if it is unknown, may not register with these
+// labels and groups. The error is of a read.
+func (m *Machine) registerRefusal(e *record.Register, c *client, known *clientRow, reported map[string]string, groups []string) (refused, err error) {
+	if refused = e.Refusal(record.TimeOf(known.blockedUntil)); refused != nil {
+		return refused, nil
+	}
+	if refused = checkBounds(&m.bounds, reported, groups); refused != nil {
+		return refused, nil
+	}
+	if m.bounds.RejectTwins && known.connectedIn != m.era && m.writers.live(known.connectedIn) {
+		return gateway.IDInUse(), nil // to another node; the gateway knows its own sessions
+	}
+	if c == nil {
+		if refused, err = m.roomForClient(e.Account); refused != nil || err != nil {
+			return refused, err
+		}
+	}
+	return m.churnFull(c, e.Account)
 }
 
 // clientRecord fills in the record of a client, with the messages in bitmap form that
@@ -142,44 +149,10 @@ func (m *Machine) update(e *record.Update, r *Result) error {
 	if err != nil {
 		return err
 	}
-	var known clientRow
-	switch create := !e.Created.IsZero(); {
-	case c == nil && !create:
-		r.Err = unknownClient(e.Client)
-		return nil
-	case c != nil && create:
-		r.Err = domainError(gateway.CodeClientExists, "a client %q is known", e.Client)
-		return nil
-	case c != nil:
-		known = c.clientRow
-	}
-	labels, groups := maps.Clone(known.labels), known.groups
-	for k, v := range e.Change.Labels {
-		if v == nil {
-			delete(labels, k)
-			continue
-		}
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		labels[k] = *v
-	}
-	if e.Change.Groups != nil {
-		groups = sortedSet(*e.Change.Groups)
-	}
-	if r.Err = checkBounds(&m.bounds, labels, groups); r.Err == nil && c == nil {
-		if r.Err, err = m.roomForClient(e.Account); err != nil {
-			return err
-		}
-	}
+	labels, groups := changedBy(&e.Change, c)
 	tells := c == nil || e.Change.Groups != nil // events, at the latest when the client is forgotten
-	if r.Err == nil && tells {
-		if r.Err, err = m.ownerFull(e.Change.Owner, tenantShare); err != nil {
-			return err
-		}
-	}
-	if r.Err != nil {
-		return nil
+	if r.Err, err = m.updateRefusal(e, c, labels, groups, tells); err != nil || r.Err != nil {
+		return err
 	}
 	if c == nil {
 		if c, err = m.newClient(e.Client, record.Nanos(e.Created), ""); err != nil {
@@ -206,6 +179,52 @@ func (m *Machine) update(e *record.Update, r *Result) error {
 	c.rowDirty = true
 	m.touch(c)
 	return m.clientRecord(c, r)
+}
+
+// changedBy returns the labels and groups of a client, nil if it is unknown, after a
+// change.
+func changedBy(ch *gateway.ClientChange, c *client) (labels map[string]string, groups []string) {
+	if c != nil {
+		labels, groups = maps.Clone(c.labels), c.groups
+	}
+	for k, v := range ch.Labels {
+		if v == nil {
+			delete(labels, k)
+			continue
+		}
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[k] = *v
+	}
+	if ch.Groups != nil {
+		groups = sortedSet(*ch.Groups)
+	}
+	return labels, groups
+}
+
+// updateRefusal says why a client, nil if it is unknown, may not be created or get these
+// labels and groups. The error is of a read.
+func (m *Machine) updateRefusal(e *record.Update, c *client, labels map[string]string, groups []string, tells bool) (refused, err error) {
+	create := !e.Created.IsZero()
+	switch {
+	case c == nil && !create:
+		return unknownClient(e.Client), nil
+	case c != nil && create:
+		return domainError(gateway.CodeClientExists, "a client %q is known", e.Client), nil
+	}
+	if refused = checkBounds(&m.bounds, labels, groups); refused != nil {
+		return refused, nil
+	}
+	if c == nil {
+		if refused, err = m.roomForClient(e.Account); refused != nil || err != nil {
+			return refused, err
+		}
+	}
+	if tells {
+		return m.ownerFull(e.Change.Owner, tenantShare)
+	}
+	return nil, nil
 }
 
 // sortedSet returns the values of s in order, each once.

@@ -221,11 +221,11 @@ func (m *Machine) completeMany(h *head, at int64) (*gateway.Message, error) {
 		}
 	}
 	m.note(&Event{Kind: EventCompleted, Seq: uint64(h.seq), Message: h.id, At: at})
-	return h.told(), nil
+	return h.summary(), nil
 }
 
-// told returns the message for the feed.
-func (h *head) told() *gateway.Message {
+// summary returns the message as the feed has it.
+func (h *head) summary() *gateway.Message {
 	return &gateway.Message{ID: h.id, Seq: h.seq, CreatedAt: record.TimeOf(h.createdAt), ExpiresAt: record.TimeOf(h.expiresAt),
 		Counts: h.counts(), CompletedAt: record.TimeOf(h.completedAt)}
 }

@@ -9,7 +9,7 @@ import (
 
 // The log of events has room for some bytes within an hour of the clock, so that the
 // hours of its whole retention fit. An owner has a share of an hour, and beyond it as much
-// as the hour has free; a nearly empty log refuses nobody. So one owner fills at most an
+// as the hour has free; a nearly empty log refuses no event. So one owner fills at most an
 // eighth of the log and half of its hours, and shortens the retention of no other one. The
 // hour is that of the record.
 

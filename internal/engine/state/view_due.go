@@ -23,11 +23,11 @@ func throughTime(kind byte, t time.Time) []byte {
 // Ahead is how far a walk has come over rows of a clock that was ahead. The zero value
 // stands before all rows.
 type Ahead struct {
-	Through uint64 // the last of these rows
+	Through uint64 // the last row from ahead of the clock
 	until   int64  // the earliest of their times: from then on they are ordinary rows
 }
 
-// at returns where a walk goes on at the time now.
+// at returns the place from which a walk continues at the time now.
 func (a Ahead) at(now time.Time) Ahead {
 	if record.Nanos(now) >= a.until {
 		return Ahead{}
@@ -75,7 +75,7 @@ func (v *View) OldKeys(through time.Time, max int) ([]record.Event, error) {
 
 // OldUplinks finds how far behind after the uplinks came at or before a time. One from
 // the future was stored by a clock that was ahead: it goes with those after it. ahead
-// has these too if no other was found, else it is where the walk began.
+// covers the rows from the future if no other row was found, else it is after.
 func (v *View) OldUplinks(after Ahead, now, before time.Time, max int) (events []record.Event, ahead Ahead, err error) {
 	through, n := uint64(0), 0
 	after = after.at(now)
@@ -164,7 +164,7 @@ func (v *View) OldEvents(after Ahead, now time.Time, max int) (events []record.E
 }
 
 // OldOrdinals finds clients that were forgotten before a time and to which no message
-// refers any more. The time alone does not tell: messages end later after a step of the
+// refers any more. The time alone does not decide: messages end later after a step of the
 // clock forwards, and after a long stop.
 func (v *View) OldOrdinals(before time.Time, max int) (events []record.Event, err error) {
 	var oldest uint64 // of the messages in bitmap form

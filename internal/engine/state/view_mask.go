@@ -11,7 +11,7 @@ func (v *View) Mask(a *gateway.Acceptance) (_ record.Bitmap, err error) {
 	if a.Among != nil {
 		err = m.among(a)
 	} else {
-		err = m.everybody()
+		err = m.allKnown()
 	}
 	return m.wanted(), err
 }
@@ -58,8 +58,8 @@ func (m *masking) among(a *gateway.Acceptance) error {
 	return nil
 }
 
-// everybody adds all known clients.
-func (m *masking) everybody() error {
+// allKnown adds all known clients.
+func (m *masking) allKnown() error {
 	return m.each([]byte{kindOrdinal}, []byte{kindOrdinal + 1}, false, func(k, id []byte) (bool, error) {
 		return true, m.consider(gateway.ClientID(id), record.Ordinal(tail32(k)))
 	})

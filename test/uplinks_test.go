@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// The Python program of docs/guide/take-in.md keeps every reading once while it and
+// The Python program of docs/guide/uplinks.md keeps every reading once while it and
 // the gateway are killed and started again.
 func TestTheGuidesBackendKeepsEveryReading(t *testing.T) {
 	python := tool(t, "python3")
-	page, err := os.ReadFile("../docs/guide/take-in.md")
+	page, err := os.ReadFile("../docs/guide/uplinks.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestTheGuidesBackendKeepsEveryReading(t *testing.T) {
 		t.Fatal("the page has no Python program")
 	}
 	dir := t.TempDir()
-	script, db, data := filepath.Join(dir, "takein.py"), filepath.Join(dir, "readings.db"), filepath.Join(dir, "data")
+	script, db, data := filepath.Join(dir, "uplinks.py"), filepath.Join(dir, "readings.db"), filepath.Join(dir, "data")
 	if err := os.WriteFile(script, m[1], 0o600); err != nil {
 		t.Fatal(err)
 	}
