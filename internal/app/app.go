@@ -106,10 +106,10 @@ func (a *App) open() (err error) {
 		return err
 	}
 	a.opened.add("store", a.store.Close)
-	a.openAdmin()
 	if err = a.openCallers(); err != nil {
 		return err
 	}
+	a.openAdmin()
 	if err = a.openCerts(); err != nil {
 		return err
 	}
