@@ -86,7 +86,6 @@ func New(cfg *config.Config, log *slog.Logger) (*App, error) { return newApp(cfg
 
 func newApp(cfg *config.Config, log *slog.Logger, now func() time.Time) (*App, error) {
 	a := &App{cfg: cfg, log: log, now: now, draining: make(chan struct{}), failed: make(chan error, 2), patience: 5 * time.Second}
-	a.opened.addQuiet("listeners", a.serving.Wait)
 	a.watchClock() // the first look; the next one compares with it
 	if cfg.MaySimulate() {
 		a.simulatedToken = simulator.NewToken()
@@ -126,6 +125,7 @@ func (a *App) open() (err error) {
 	a.gw = gateway.New(a.gatewayConfig())
 	a.gw.Start()
 	a.opened.addQuiet("gateway", a.gw.Stop)
+	a.opened.addQuiet("goroutines", a.serving.Wait) // the listeners are closed, and the drain has begun
 	a.auth.Start()
 	if a.tcp, err = tcpserver.New(a.tcpConfig()); err != nil {
 		return err
