@@ -62,7 +62,7 @@ type App struct {
 	comeback comeback
 	sync     syncTime
 	levels   atomic.Pointer[thresholds]
-	onsets   onset
+	onsets   onsets
 
 	simulatedToken string               // "" if the settings forbid simulated devices
 	simulator      *simulator.Simulator // nil without the token
@@ -242,7 +242,7 @@ func (a *App) apiConfig() api.Config {
 		Consumers:   a.consumers,
 		Vitals:      a.vitals,
 		Findings:    a.findings,
-		UplinksRead: a.unread.taken,
+		UplinksRead: func() { a.unread.taken(a.gw.UplinkCount()) },
 		Timeline:    a.timeline,
 		Simulator:   a.simulator,
 		DeviceAddr:  a.tcp.Addr().String(),

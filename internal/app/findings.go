@@ -2,9 +2,9 @@ package app
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -50,7 +50,7 @@ func (a *App) openFindings() {
 	a.comeback.open(a.store, a.now)
 	for _, source := range []findings.Source{
 		a.storeFindings, a.clockFindings, a.startFindings, a.hookFindings, a.deviceFindings, a.uplinkFindings, a.webhookFindings, a.consumerFindings,
-		a.certificateFindings, a.keyFindings, a.limitFindings, a.traceFindings,
+		a.certificateFindings, a.keyFindings, a.limitFindings, a.traceFindings, a.onsets.end,
 	} {
 		a.findings.Add(source)
 	}
@@ -65,39 +65,42 @@ func (a *App) look() {
 	a.unread.look(a.gw.UplinkCount(), a.takeUplinks, a.now())
 }
 
-// maxOnsets bounds the conditions whose beginning is remembered; beyond it all begin anew.
-const maxOnsets = 20_000
-
-// onset remembers the beginnings of conditions that have no time of their own.
-type onset struct {
-	mu    sync.Mutex
-	since map[findings.Code]time.Time
+// onsets remembers the beginnings of conditions that have no time of their own. The
+// registry asks one source after the other, in rounds.
+type onsets struct {
+	before, round map[string]time.Time // as the last round left them, and those of this one
 }
 
-// of returns when the condition of a code began to hold, as the sources have seen it.
-func (o *onset) of(code findings.Code, holds bool, now time.Time) time.Time {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !holds {
-		delete(o.since, code)
-		return time.Time{}
+// of returns when a condition began to hold, as the sources have seen it. A source calls it
+// in each round in which the condition holds.
+func (o *onsets) of(condition string, now time.Time) time.Time {
+	at, ok := o.before[condition]
+	if !ok {
+		at = now
 	}
-	if o.since == nil || len(o.since) >= maxOnsets {
-		o.since = make(map[findings.Code]time.Time)
+	if o.round == nil {
+		o.round = make(map[string]time.Time)
 	}
-	if o.since[code].IsZero() {
-		o.since[code] = now
-	}
-	return o.since[code]
+	o.round[condition] = at
+	return at
 }
+
+// end is the last source of a round: it forgets the conditions that hold no more.
+func (o *onsets) end() []findings.Finding {
+	o.before, o.round = o.round, nil
+	return nil
+}
+
+// since returns when a condition began to hold.
+func (a *App) since(condition string) time.Time { return a.onsets.of(condition, a.now().Round(0)) }
 
 // lasting returns the finding if its condition holds, since the first time that it was
 // seen to hold.
 func (a *App) lasting(holds bool, f findings.Finding) []findings.Finding {
-	f.Since = a.onsets.of(f.Code, holds, a.now().Round(0))
 	if !holds {
 		return nil
 	}
+	f.Since = a.since(string(f.Code))
 	return []findings.Finding{f}
 }
 
@@ -278,14 +281,13 @@ func (a *App) webhookFindings() (all []findings.Finding) {
 	for _, w := range a.webhooks.List(apikey.Limit{}) {
 		f := findings.Finding{Count: 1, Owner: w.Limit.Owner(), Link: "/v1/webhooks/" + w.ID, Since: w.Failing, Severity: findings.Warning}
 		disabled, active := w.Condition() == webhook.Disabled, w.Condition() == webhook.Active
-		since := a.since(w.ID, disabled || active && w.Forbidden)
 		switch {
 		case disabled:
 			f.Code, f.Facts = findings.WebhookDisabled, map[string]any{"id": w.ID, "cause": string(w.Reason)}
-			f.Severity, f.Since = findings.Critical, since
+			f.Severity, f.Since = findings.Critical, a.since(w.ID)
 		case active && (w.Down || w.Forbidden):
 			if f.Since.IsZero() {
-				f.Since = since
+				f.Since = a.since(w.ID)
 			}
 			f.Code, f.Facts = findings.WebhookFailing, map[string]any{"id": w.ID, "last_error": w.LastError, "lag": w.Lag}
 		case active && w.Refused.Clients > 0:
@@ -307,18 +309,12 @@ func (a *App) webhookFindings() (all []findings.Finding) {
 	return all
 }
 
-// since is onset.of for a thing.
-func (a *App) since(thing string, holds bool) time.Time {
-	return a.onsets.of(findings.Code("of "+thing), holds, a.now().Round(0))
-}
-
 func (a *App) consumerFindings() (all []findings.Finding) {
 	for _, c := range a.consumers.All() {
-		behind := c.Lag >= a.levels.Load().consumerLag
-		since := a.since("consumer "+c.Limit.Owner()+" "+c.Name, behind)
-		if !behind {
+		if c.Lag < a.levels.Load().consumerLag {
 			continue
 		}
+		since := a.since(fmt.Sprint("consumer ", c.Name, " of ", c.Limit.Owner(), c.CreatedAt)) // another one may have had its name
 		all = append(all, findings.Finding{Code: findings.ConsumerBehind, Severity: findings.Warning, Since: since, Count: 1, Owner: c.Limit.Owner(),
 			Facts: map[string]any{"name": c.Name, "lag": c.Lag}, Link: "/v1/consumers/" + c.Name})
 	}

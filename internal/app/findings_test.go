@@ -529,6 +529,33 @@ func TestEachFindingComesAndGoes(t *testing.T) {
 	}
 }
 
+// TestANewConsumerHasNoOldBeginning: it is behind since it was made, and not since one of
+// its name was.
+func TestANewConsumerHasNoOldBeginning(t *testing.T) {
+	t.Parallel()
+	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+	g.start()
+	g.change(func(l *thresholds) { l.consumerLag = 0 })
+	make := func() {
+		if _, _, err := g.consumers.Put(g.Context(), "orders", feed.Filter{}, apikey.Limit{}, g.gw.LastEvent(), false); err != nil {
+			g.Fatal(err)
+		}
+	}
+	make()
+	first := g.wait(findings.ConsumerBehind, true).Since
+	g.pass(time.Hour)
+	if got := g.wait(findings.ConsumerBehind, true).Since; !got.Equal(first) {
+		t.Errorf("behind since %v, an hour later since %v", first, got)
+	}
+	if err := g.consumers.Delete(g.Context(), "orders", apikey.Limit{}); err != nil {
+		t.Fatal(err)
+	}
+	make()
+	if got := g.wait(findings.ConsumerBehind, true).Since; got.Sub(first) < time.Hour {
+		t.Errorf("a new consumer is behind since %v, want an hour later", got)
+	}
+}
+
 // TestADeadAuthHookIsSeen: the API says why no device comes in, to callers without a limit.
 func TestADeadAuthHookIsSeen(t *testing.T) {
 	t.Parallel()

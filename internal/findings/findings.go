@@ -136,8 +136,8 @@ func (r *Registry) refreshLocked(now time.Time) {
 	r.kept, r.asked = all, now
 }
 
-// List returns the findings that a caller may see, the worst first, and among equals the
-// oldest first. more counts the findings beyond the bound.
+// List returns the findings that a caller may see, the worst first, among equals the
+// oldest first, and those of one age by their sentence. more counts the findings beyond the bound.
 func (r *Registry) List(c Caller) (list []Finding, more int) {
 	for _, f := range r.collect() {
 		if !c.Allows(kindOf(f.Code).scope) || !c.narrow(&f) {
@@ -146,8 +146,8 @@ func (r *Registry) List(c Caller) (list []Finding, more int) {
 		f.complete()
 		list = append(list, f)
 	}
-	slices.SortStableFunc(list, func(a, b Finding) int {
-		return cmp.Or(slices.Index(severities, a.Severity)-slices.Index(severities, b.Severity), a.Since.Compare(b.Since))
+	slices.SortFunc(list, func(a, b Finding) int {
+		return cmp.Or(slices.Index(severities, a.Severity)-slices.Index(severities, b.Severity), a.Since.Compare(b.Since), cmp.Compare(a.Text, b.Text))
 	})
 	if len(list) > maxFindings {
 		more = len(list) - maxFindings

@@ -140,3 +140,18 @@ func TestASourceUsesKnownCodes(t *testing.T) {
 	r.Add(func() []Finding { return []Finding{{Code: "surprise"}} })
 	r.List(operator())
 }
+
+// Findings of one age have one order, also if their source has none.
+func TestTheOrderOfFindingsStays(t *testing.T) {
+	at := time.Now()
+	one := Finding{Code: CertificateExpiring, Severity: Warning, Since: at, Facts: map[string]any{"listener": "http"}}
+	other := Finding{Code: CertificateExpiring, Severity: Warning, Since: at, Facts: map[string]any{"listener": "tcp"}}
+	for _, all := range [][]Finding{{one, other}, {other, one}} {
+		r := New(nil)
+		r.Add(func() []Finding { return all })
+		list, _ := r.List(Caller{Allows: func(string) bool { return true }})
+		if len(list) != 2 || list[0].Facts["listener"] != "http" {
+			t.Errorf("got %+v, want http first", list)
+		}
+	}
+}
