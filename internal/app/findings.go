@@ -41,19 +41,14 @@ func defaultThresholds() *thresholds {
 // API are open.
 func (a *App) openFindings() {
 	a.vitals = vitals.Of(a.gw, a.now)
-	a.findings = findings.New(a.now)
 	a.levels.Store(defaultThresholds())
 	a.sync.once = timeSync
 	if a.cfg.Data.Engine == config.EnginePebble {
 		a.sync.dir = a.cfg.Data.Dir
 	}
 	a.comeback.open(a.store, a.now)
-	for _, source := range []findings.Source{
-		a.storeFindings, a.clockFindings, a.startFindings, a.hookFindings, a.deviceFindings, a.uplinkFindings, a.webhookFindings, a.consumerFindings,
-		a.certificateFindings, a.keyFindings, a.limitFindings, a.traceFindings, a.onsets.end,
-	} {
-		a.findings.Add(source)
-	}
+	a.findings = findings.New(a.now, a.storeFindings, a.clockFindings, a.startFindings, a.hookFindings, a.deviceFindings, a.uplinkFindings,
+		a.webhookFindings, a.consumerFindings, a.certificateFindings, a.keyFindings, a.limitFindings, a.traceFindings, a.onsets.end)
 }
 
 // lookEvery is how often the sources of findings are asked without a caller.

@@ -19,23 +19,23 @@ import (
 	"time"
 )
 
-// Entry is one write.
+// Entry is one write. The tags are the members of a line of the file.
 type Entry struct {
-	At      time.Time
-	Who     string // id of the key, "" if the API needs none
-	Name    string // the key's name
-	What    string // one of the constants below
-	Target  string // the client, audience, message or key that was changed
-	From    string // address of the caller
-	Request string // id of the request, as in the log and in problems
-	Caller  string // the X-Request-Id of the caller, "" for none
-	Via     string // Console for a call by the cookie of a browser, "" for one with a key
-	Count   int    // number of refusals in one entry; 0 for one
-	Result  string // "ok", or the code of the problem
-	Message string // id of the message, if there is one
+	At      time.Time `json:"time"`
+	Who     string    `json:"who"`               // id of the key, "" if the API needs none
+	Name    string    `json:"name"`              // the key's name
+	What    string    `json:"msg"`               // one of the constants below
+	Target  string    `json:"target"`            // the client, audience, message or key that was changed
+	From    string    `json:"from"`              // address of the caller
+	Request string    `json:"request_id"`        // id of the request, as in the log and in problems
+	Caller  string    `json:"caller_request_id"` // the X-Request-Id of the caller, "" for none
+	Via     string    `json:"via"`               // Console for a call by the cookie of a browser, "" for one with a key
+	Count   int       `json:"count"`             // number of refusals in one entry; 0 for one
+	Result  string    `json:"result"`            // "ok", or the code of the problem
+	Message string    `json:"message_id"`        // id of the message, if there is one
 	// Idempotency is a hash of the idempotency key, so that repeats can be
 	// recognized.
-	Idempotency string
+	Idempotency string `json:"idempotency_key_hash"`
 }
 
 // Values of Entry.What.

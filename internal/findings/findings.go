@@ -79,28 +79,20 @@ type Caller struct {
 
 // Registry has the sources. Its methods may be called from any goroutine.
 type Registry struct {
-	now func() time.Time
-
-	mu      sync.Mutex
+	now     func() time.Time
 	sources []Source
-	kept    []Finding
-	asked   time.Time // with a monotonic reading; zero = never
+
+	mu    sync.Mutex
+	kept  []Finding
+	asked time.Time // with a monotonic reading; zero = never
 }
 
-// New returns a registry. A nil now is time.Now.
-func New(now func() time.Time) *Registry {
+// New returns a registry that asks the sources in this order. A nil now is time.Now.
+func New(now func() time.Time, sources ...Source) *Registry {
 	if now == nil {
 		now = time.Now
 	}
-	return &Registry{now: now}
-}
-
-// Add adds a source.
-func (r *Registry) Add(s Source) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.sources = append(r.sources, s)
-	r.asked = time.Time{}
+	return &Registry{now: now, sources: sources}
 }
 
 // collect asks the sources, or returns their last answers if those are fresh.
@@ -129,7 +121,7 @@ func (r *Registry) refreshLocked(now time.Time) {
 		all = append(all, s()...)
 	}
 	for i := range all {
-		if kindOf(all[i].Code) == nil {
+		if indexOf(all[i].Code) < 0 {
 			panic("findings: no such code: " + string(all[i].Code))
 		}
 	}
@@ -137,17 +129,19 @@ func (r *Registry) refreshLocked(now time.Time) {
 }
 
 // List returns the findings that a caller may see, the worst first, among equals the
-// oldest first, and those of one age by their sentence. more counts the findings beyond the bound.
+// oldest first, and those of one age in the order of the documentation and of their
+// sentences. more counts the findings beyond the bound.
 func (r *Registry) List(c Caller) (list []Finding, more int) {
 	for _, f := range r.collect() {
-		if !c.Allows(kindOf(f.Code).scope) || !c.narrow(&f) {
+		if !c.Allows(ScopeOf(f.Code)) || !c.narrow(&f) {
 			continue
 		}
 		f.complete()
 		list = append(list, f)
 	}
 	slices.SortFunc(list, func(a, b Finding) int {
-		return cmp.Or(slices.Index(severities, a.Severity)-slices.Index(severities, b.Severity), a.Since.Compare(b.Since), cmp.Compare(a.Text, b.Text))
+		return cmp.Or(slices.Index(severities, a.Severity)-slices.Index(severities, b.Severity), a.Since.Compare(b.Since),
+			indexOf(a.Code)-indexOf(b.Code), cmp.Compare(a.Text, b.Text))
 	})
 	if len(list) > maxFindings {
 		more = len(list) - maxFindings
@@ -217,7 +211,7 @@ func (f *Finding) sentence() string {
 		}
 		pairs = append(pairs, "{"+name+"}", text)
 	}
-	text := kindOf(f.Code).text
+	text := kinds[indexOf(f.Code)].text
 	switch {
 	case f.Facts["limit_bytes"] != nil && f.Code == DiskNearlyFull:
 		text = limitedText
