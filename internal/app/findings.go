@@ -334,12 +334,16 @@ func (a *App) certificateFindings() (all []findings.Finding) {
 }
 
 func (a *App) keyFindings() (all []findings.Finding) {
-	now := a.now().Round(0)
-	for _, k := range a.callers.keys.Infos(now) {
-		if k.ExpiresAt.IsZero() || k.Status != apikey.StatusActive || k.ExpiresAt.Sub(now) > a.levels.Load().key {
+	now, early := a.now().Round(0), a.levels.Load().key
+	for _, k := range a.callers.keys.List() {
+		if k.ExpiresAt.IsZero() || !k.Alive(now) || k.ExpiresAt.Sub(now) > early {
 			continue
 		}
-		all = append(all, findings.Finding{Code: findings.KeyExpiring, Severity: findings.Warning, Since: k.ExpiresAt.Add(-a.levels.Load().key), Count: 1,
+		since := k.ExpiresAt.Add(-early)
+		if since.Before(k.CreatedAt) {
+			since = k.CreatedAt
+		}
+		all = append(all, findings.Finding{Code: findings.KeyExpiring, Severity: findings.Warning, Since: since, Count: 1,
 			Facts: map[string]any{"id": k.ID, "name": k.Name, "expires_at": k.ExpiresAt.UTC().Format(time.RFC3339)}, Link: "/v1/keys/" + k.ID})
 	}
 	return all

@@ -418,7 +418,9 @@ var troubles = map[findings.Code]trouble{
 				g.Fatal(err)
 			}
 		},
-		check: func(f *findings.Finding) bool { return f.Facts["name"] == "backend" },
+		check: func(f *findings.Finding) bool {
+			return f.Facts["name"] == "backend" && time.Since(f.Since) < time.Hour // not before the key was made
+		},
 		cure: func(g *troubled) {
 			if err := g.callers.keys.Revoke(g.callers.keys.List()[0].ID); err != nil {
 				g.Fatal(err)
