@@ -208,22 +208,18 @@ func (a *App) deviceFindings() (all []findings.Finding) {
 	all = a.unnamedFindings(now.Round(0))
 	for _, f := range []struct {
 		code    findings.Code
+		many    int // from which on they are a warning
 		link    string
 		clients []findings.Client
 	}{
-		{findings.DevicesRefused, "/v1/refused", refused},
-		{findings.ClientsFlapping, "", unstable(a.gw.Flapping())},
-		{findings.DuplicateIDs, "", unstable(a.gw.Conflicts())},
-		{findings.DevicesSilent, "/v1/clients?status=offline", unstable(a.gw.Silent())},
+		{findings.DevicesRefused, 1, "/v1/refused", refused},
+		{findings.ClientsFlapping, 1, "", unstable(a.gw.Flapping())},
+		{findings.DuplicateIDs, 1, "", unstable(a.gw.Conflicts())},
+		{findings.DevicesSilent, a.levels.Load().manyDevices, "/v1/clients?status=offline", unstable(a.gw.Silent())}, // some devices always have no power
 	} {
-		if len(f.clients) == 0 {
-			continue
+		if n := len(f.clients); n > 0 {
+			all = append(all, findings.Finding{Code: f.code, Severity: findings.Info, Many: f.many, Count: n, Clients: f.clients, Link: f.link})
 		}
-		found := findings.Finding{Code: f.code, Severity: findings.Warning, Count: len(f.clients), Clients: f.clients, Link: f.link}
-		if f.code == findings.DevicesSilent && len(f.clients) < a.levels.Load().manyDevices {
-			found.Severity = findings.Info // some devices always have no power
-		}
-		all = append(all, found)
 	}
 	return all
 }

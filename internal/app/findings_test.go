@@ -558,6 +558,36 @@ func TestANewConsumerHasNoOldBeginning(t *testing.T) {
 	}
 }
 
+// TestSilentDevicesOfOthersAreNoWarning: a tenant with one silent device learns nothing of
+// those of others.
+func TestSilentDevicesOfOthersAreNoWarning(t *testing.T) {
+	t.Parallel()
+	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+	g.cfg.TCP.Heartbeat, g.cfg.TCP.Grace = config.Duration(100*time.Millisecond), config.Duration(100*time.Millisecond)
+	g.start()
+	g.change(func(l *thresholds) { l.manyDevices = 2 })
+	for _, id := range []string{"a-1", "b-1"} {
+		l := g.device(id)
+		l.in.ReadString('\n')
+		l.say("PONG\n") // the only one
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if f := g.wait(findings.DevicesSilent, true); f.Count == 2 && f.Severity == findings.Warning {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("the operator sees %+v, want a warning about two", f)
+		}
+	}
+	list, _ := g.findings.List(findings.Caller{Allows: func(string) bool { return true }, Owner: "prefix:a-",
+		Sees: func(id string) bool { return strings.HasPrefix(id, "a-") }})
+	for _, f := range list {
+		if f.Code == findings.DevicesSilent && f.Count == 1 && f.Severity == findings.Info {
+			return
+		}
+	}
+	t.Errorf("the tenant sees %+v, want one silent device, and no warning", list)
+}
+
 // TestADeadAuthHookIsSeen: the API says why no device comes in, to callers without a limit.
 func TestADeadAuthHookIsSeen(t *testing.T) {
 	t.Parallel()

@@ -41,13 +41,14 @@ type Finding struct {
 	Severity Severity
 	Since    time.Time
 	Count    int            // of the things that it is about
+	Many     int            // from this Count on an Info is a Warning; 0 = from none on
 	Facts    map[string]any // strings and numbers, by the names in the documentation
 	Link     string         // of the API, to look closer
 	Text     string         // set by the registry: the sentence in English
 
 	// Clients are the clients that the finding is about. A limited caller sees the
-	// finding if it may see one of them. Since, Count and the facts then describe only
-	// the clients that it may see. The registry sets the facts clients, client and reason.
+	// finding if it may see one of them. Since, Count, the severity by Many and the
+	// facts then describe only the clients that it may see. The registry sets the facts clients, client and reason.
 	Clients []Client
 	// Owner is the limit (apikey.Limit.Owner) that the thing belongs to, "" for none. A
 	// finding without Clients is shown to callers without a limit, and to those with
@@ -177,6 +178,9 @@ func (f *Finding) complete() {
 	f.Facts = maps.Clone(f.Facts)
 	if f.Facts == nil {
 		f.Facts = map[string]any{}
+	}
+	if f.Many > 0 && f.Count >= f.Many {
+		f.Severity = Warning
 	}
 	if len(f.Clients) > 0 {
 		list := slices.Clone(f.Clients)

@@ -146,3 +146,22 @@ func TestTheOrderOfFindingsStays(t *testing.T) {
 		}
 	}
 }
+
+// Many clients are a warning to the caller that sees them, and to no other one.
+func TestTheSeverityIsOfTheClientsThatACallerSees(t *testing.T) {
+	var all []Client
+	for _, id := range []string{"a-1", "b-1", "b-2"} {
+		all = append(all, Client{ID: id, Since: then, Last: then})
+	}
+	r := New(nil, func() []Finding {
+		return []Finding{{Code: DevicesSilent, Severity: Info, Many: 3, Count: 3, Clients: all}}
+	})
+	few := operator()
+	few.Owner, few.Sees = "prefix:a-", func(id string) bool { return strings.HasPrefix(id, "a-") }
+	if list, _ := r.List(few); len(list) != 1 || list[0].Severity != Info {
+		t.Errorf("a tenant with one of the clients sees %+v, want an info", list)
+	}
+	if list, _ := r.List(operator()); len(list) != 1 || list[0].Severity != Warning {
+		t.Errorf("the operator sees %+v, want a warning", list)
+	}
+}
