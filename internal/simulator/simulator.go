@@ -154,15 +154,15 @@ func (s *Simulator) change(ctx context.Context, do func(context.Context) error) 
 }
 
 func (s *Simulator) set(ctx context.Context, count int, p Profile) error {
-	want := map[gateway.ClientID]Profile{}
+	var ids []gateway.ClientID
 	for i := range count {
-		want[idOf(p.of(i), i)] = p.of(i)
+		ids = append(ids, idOf(p.of(i), i))
 	}
-	if err := s.remove(ctx, func(d *simulated) bool { _, stays := want[d.id]; return !stays }); err != nil {
+	if err := s.remove(ctx, func(d *simulated) bool { return !slices.Contains(ids, d.id) }); err != nil {
 		return err
 	}
-	for i := range count {
-		if err := s.add(ctx, idOf(p.of(i), i), p.of(i)); err != nil {
+	for i, id := range ids {
+		if err := s.add(ctx, id, p.of(i)); err != nil {
 			return err
 		}
 		s.mu.Lock()
