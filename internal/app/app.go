@@ -1,6 +1,6 @@
 // Package app is the process as a value. New wires it, Start serves, Stop hands the
-// devices over and closes the parts in reverse order. The caller keeps signals and
-// exit codes.
+// devices over and closes the parts in reverse order. The caller keeps the signals that
+// end it, and exit codes.
 package app
 
 import (
@@ -12,8 +12,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -358,6 +360,9 @@ func (a *App) Stop(ctx context.Context) error {
 // Run serves until ctx ends, then stops. It writes the addresses and first commands
 // to out. `longwire serve` consists of Run.
 func Run(ctx context.Context, cfg *config.Config, out io.Writer) error {
+	// The process outlives the program that reads its log. A command such as
+	// `longwire clients` does not: behind its `| head` nobody waits for the rest.
+	signal.Ignore(syscall.SIGPIPE)
 	log, lines := newLogger(cfg)
 	defer lines.Close()
 	slog.SetDefault(log)
