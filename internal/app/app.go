@@ -305,7 +305,7 @@ func (a *App) Start() {
 	})
 	a.webhooks.Start()
 	a.serving.Go(a.tick)
-	a.serving.Go(a.sync.measure)
+	a.serving.Go(func() { a.sync.measure(a.draining) })
 	a.serving.Go(func() { a.comeback.run(a.draining) })
 	notifySystemd("READY=1")
 }

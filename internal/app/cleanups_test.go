@@ -85,3 +85,24 @@ func TestTheStoreClosesBehindTheGoroutinesThatUseIt(t *testing.T) {
 	close(held)
 	<-ended
 }
+
+// A process that stops makes no further probe of a slow disk.
+func TestTheEndWaitsForOneProbeOfTheDisk(t *testing.T) {
+	a, err := New(testConfig(t.TempDir()), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	probes := 0
+	a.sync.once = func(*os.File) (time.Duration, error) {
+		probes++
+		a.drainNow()
+		return time.Second, nil
+	}
+	a.Start()
+	if err := a.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if probes > 1 || a.sync.p50.Load() != 0 {
+		t.Errorf("%d probes, want the end behind the first", probes)
+	}
+}

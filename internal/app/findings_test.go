@@ -187,12 +187,12 @@ var troubles = map[findings.Code]trouble{
 		cause: func(g *troubled) {
 			g.until(func() bool { return g.sync.p50.Load() > 0 }) // the start has measured
 			g.sync.once = func(*os.File) (time.Duration, error) { return 2 * time.Microsecond, nil }
-			g.sync.measure()
+			g.sync.measure(nil)
 		},
 		check: func(f *findings.Finding) bool { return f.Facts["p50_us"] == 2.0 },
 		cure: func(g *troubled) {
 			g.sync.once = func(*os.File) (time.Duration, error) { return 200 * time.Microsecond, nil }
-			g.sync.measure()
+			g.sync.measure(nil)
 		},
 	},
 	findings.ClockStep: {
@@ -721,14 +721,14 @@ func TestTheFirstKeyNamesTheWebhooksThatItStops(t *testing.T) {
 // TestTheTimeOfASyncIsMeasured: on the real disk, and unknown if it fails.
 func TestTheTimeOfASyncIsMeasured(t *testing.T) {
 	s := syncTime{dir: t.TempDir(), once: timeSync}
-	if s.measure(); s.p50.Load() <= 0 {
+	if s.measure(nil); s.p50.Load() <= 0 {
 		t.Errorf("median %d, want a time", s.p50.Load())
 	}
 	if list, err := os.ReadDir(s.dir); err != nil || len(list) != 0 {
 		t.Errorf("left behind %v, %v", list, err)
 	}
 	s = syncTime{dir: t.TempDir(), once: func(*os.File) (time.Duration, error) { return 0, errNoDisk }}
-	if s.measure(); s.p50.Load() != 0 {
+	if s.measure(nil); s.p50.Load() != 0 {
 		t.Errorf("median %d of failing writes", s.p50.Load())
 	}
 }
