@@ -360,8 +360,8 @@ func (a *App) Stop(ctx context.Context) error {
 // Run serves until ctx ends, then stops. It writes the addresses and first commands
 // to out. `longwire serve` consists of Run.
 func Run(ctx context.Context, cfg *config.Config, out io.Writer) error {
-	// The process outlives the program that reads its log. A command such as
-	// `longwire clients` does not: behind its `| head` nobody waits for the rest.
+	// The process outlives the program that reads its log. The signal still ends other
+	// commands, as in `longwire clients | head`.
 	signal.Ignore(syscall.SIGPIPE)
 	log, lines := newLogger(cfg)
 	defer lines.Close()

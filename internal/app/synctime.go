@@ -26,8 +26,8 @@ type syncTime struct {
 	p50  atomic.Int64 // nanoseconds; 0 = not known
 }
 
-// measure times writes to a file of its own. If it cannot write, or the drain begins, the
-// time stays unknown.
+// measure times writes to a file of its own. The time stays unknown if a write fails or
+// the drain begins.
 func (s *syncTime) measure(draining <-chan struct{}) {
 	if s.dir == "" {
 		return
