@@ -13,8 +13,7 @@ import (
 // tenant names a client, a webhook or a number of another one.
 func TestFindingsAreOfTheCaller(t *testing.T) {
 	at := time.Date(2027, 1, 15, 12, 0, 0, 0, time.UTC)
-	registry := findings.New(nil)
-	registry.Add(func() []findings.Finding {
+	registry := findings.New(nil, func() []findings.Finding {
 		var clients []findings.Client
 		for _, tenant := range []string{"a", "b", "g"} {
 			clients = append(clients, findings.Client{ID: string(client(tenant)), Since: at, Last: at, Reason: "heartbeat_timeout"})

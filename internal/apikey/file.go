@@ -18,7 +18,7 @@ import (
 
 const (
 	fileVersion = 1
-	maxFile     = 2 << 20 // bytes: twice the size of MaxKeys of the longest keys
+	maxFile     = 2 << 20 // bytes: more than MaxKeys of the longest keys and maxGuards
 	// lockPatience is how long a writer waits for another writer, which takes
 	// milliseconds, before it removes its lock as left by a dead process.
 	lockPatience = 5 * time.Second

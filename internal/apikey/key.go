@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -93,9 +92,9 @@ func (k *Key) LastUsed() time.Time {
 	return time.Time{}
 }
 
-// touch notes a use. It writes once a minute, so that callers with the same key
+// Touch notes a use, which Authenticate does itself. It writes once a minute, so that callers with the same key
 // do not contend for a cache line.
-func (k *Key) touch(now time.Time) {
+func (k *Key) Touch(now time.Time) {
 	at := now.Unix()
 	if at-k.used.Load() >= int64(UsedEvery/time.Second) {
 		k.used.Store(at)
@@ -174,7 +173,3 @@ func (guardsFull) Error() string {
 }
 
 func (guardsFull) Unwrap() error { return ErrFull }
-
-func sortByID(keys []*Key) {
-	slices.SortFunc(keys, func(a, b *Key) int { return strings.Compare(a.ID, b.ID) })
-}

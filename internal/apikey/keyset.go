@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,9 +43,8 @@ type table struct {
 	byHash map[uint64]*Key
 	byID   map[string]*Key
 	// groups are those that a key is limited to or was: a tenant's group stays its own
-	// while its keys rotate. guards are those without a key, sorted.
+	// while its keys rotate.
 	groups   map[string]bool
-	guards   []string
 	prefixes map[string]bool // ids that a key is limited to begin with one of them
 	lengths  []int           // of the prefixes, the longest first
 }
@@ -76,21 +76,18 @@ func Open(path string, log *slog.Logger, secrets ...string) (*Keyset, error) {
 
 // publish makes c the current state. Groups that are guarded stay so.
 func (ks *Keyset) publish(c content) {
-	keys := c.keys
-	sortByID(keys)
-	t := &table{list: keys, byHash: make(map[uint64]*Key), byID: make(map[string]*Key), groups: make(map[string]bool), prefixes: make(map[string]bool)}
+	slices.SortFunc(c.keys, func(a, b *Key) int { return strings.Compare(a.ID, b.ID) })
+	t := &table{list: c.keys, byHash: make(map[uint64]*Key), byID: make(map[string]*Key), groups: make(map[string]bool), prefixes: make(map[string]bool)}
 	if before := ks.keys.Load(); before != nil {
 		maps.Copy(t.groups, before.groups)
 	}
 	for _, name := range c.guards {
 		t.groups[name] = true
 	}
-	without := maps.Clone(t.groups)
-	for _, k := range keys {
+	for _, k := range c.keys {
 		t.byHash[index(&k.hash)], t.byID[k.ID] = k, k
 		if k.Limit.Group != "" {
 			t.groups[k.Limit.Group] = true
-			delete(without, k.Limit.Group)
 		}
 		if p := k.Limit.Prefix; p != "" && !t.prefixes[p] {
 			t.prefixes[p] = true
@@ -100,7 +97,6 @@ func (ks *Keyset) publish(c content) {
 	for _, k := range ks.fixed {
 		t.byHash[index(&k.hash)], t.byID[k.ID] = k, k
 	}
-	t.guards = slices.Sorted(maps.Keys(without))
 	slices.SortFunc(t.lengths, func(a, b int) int { return b - a })
 	t.lengths = slices.Compact(t.lengths)
 	ks.keys.Store(t)
@@ -128,21 +124,27 @@ func (ks *Keyset) Authenticate(secret string, now time.Time) (*Key, error) {
 	if !k.Alive(now) {
 		return nil, ErrExpired
 	}
-	k.touch(now)
+	k.Touch(now)
 	return k, nil
 }
 
 // List returns the keys of the file by id, which is the order of creation.
 func (ks *Keyset) List() []*Key { return ks.keys.Load().list }
 
+// ByID returns the key with an id, also one of the settings; nil if there is none. It may
+// have expired.
+func (ks *Keyset) ByID(id string) *Key { return ks.keys.Load().byID[id] }
+
 // Get returns one key of the file. Errors: ErrNoKey.
 func (ks *Keyset) Get(id string) (*Key, error) {
-	for _, k := range ks.List() {
-		if k.ID == id {
-			return k, nil
-		}
+	if i := indexOf(ks.List(), id); i >= 0 {
+		return ks.List()[i], nil
 	}
 	return nil, ErrNoKey
+}
+
+func indexOf(keys []*Key, id string) int {
+	return slices.IndexFunc(keys, func(k *Key) bool { return k.ID == id })
 }
 
 // AccountOf returns the account of the tenant that a client belongs to, "" for none: that
@@ -170,8 +172,15 @@ func (t *table) accountOf(id string) string {
 	return ""
 }
 
-// content returns the state as the file keeps it.
-func (t *table) content() content { return content{t.list, t.guards} }
+// with returns the state with other keys, as the file keeps it: the groups that none of
+// them is limited to stay guarded.
+func (t *table) with(keys []*Key) content {
+	guards := maps.Clone(t.groups)
+	for _, k := range keys {
+		delete(guards, k.Limit.Group)
+	}
+	return content{keys, slices.Sorted(maps.Keys(guards))}
+}
 
 // GuardsGroup reports whether a key is limited to the group, or was.
 // Membership is then a right that a tenant may not give to its own clients.
@@ -223,10 +232,8 @@ func WholeSecond(t time.Time) time.Time {
 // ErrNoKey.
 func (ks *Keyset) Revoke(id string) error {
 	return ks.change(func(keys []*Key) ([]*Key, error) {
-		for i, k := range keys {
-			if k.ID == id {
-				return append(keys[:i:i], keys[i+1:]...), nil
-			}
+		if i := indexOf(keys, id); i >= 0 {
+			return slices.Delete(keys, i, i+1), nil
 		}
 		return nil, ErrNoKey
 	})
@@ -239,7 +246,7 @@ func (ks *Keyset) change(edit func([]*Key) ([]*Key, error)) error {
 	ks.mu.Lock()
 	defer ks.mu.Unlock()
 	if ks.file == nil {
-		keys, err := edit(append([]*Key(nil), ks.List()...))
+		keys, err := edit(slices.Clone(ks.List()))
 		if err == nil {
 			ks.adoptLocked(content{keys: keys})
 		}
@@ -255,10 +262,11 @@ func (ks *Keyset) change(edit func([]*Key) ([]*Key, error)) error {
 		return fmt.Errorf("API keys: %w", err)
 	}
 	ks.adoptLocked(c)
-	if c.keys, err = edit(append([]*Key(nil), ks.List()...)); err != nil {
+	keys, err := edit(slices.Clone(ks.List()))
+	if err != nil {
 		return err
 	}
-	c.guards = ks.guardsBeside(c.keys)
+	c = ks.keys.Load().with(keys)
 	if err := ks.file.write(c); err != nil {
 		return fmt.Errorf("API keys: %w", err)
 	}
@@ -266,35 +274,25 @@ func (ks *Keyset) change(edit func([]*Key) ([]*Key, error)) error {
 	return nil
 }
 
-// guardsBeside returns the guarded groups that none of keys is limited to, sorted.
-func (ks *Keyset) guardsBeside(keys []*Key) []string {
-	groups := maps.Clone(ks.GuardedGroups())
-	for _, k := range keys {
-		delete(groups, k.Limit.Group)
-	}
-	return slices.Sorted(maps.Keys(groups))
-}
-
 // adoptLocked publishes c. A known key keeps its value, so that its revocation
 // reaches the callers that hold it. A key that another process has changed gets a new
 // value: calls under the old one end, because their rights may have become fewer.
 func (ks *Keyset) adoptLocked(c content) {
-	keys := c.keys
 	before := make(map[string]*Key, len(ks.List()))
 	for _, k := range ks.List() {
 		before[k.ID] = k
 	}
-	for i, k := range keys {
+	for i, k := range c.keys {
 		was := before[k.ID]
 		if was == nil || was.hash != k.hash {
 			continue
 		}
 		used := max(k.used.Load(), was.used.Load())
 		if was.equal(k) {
-			keys[i] = was
+			c.keys[i] = was
 			delete(before, k.ID)
 		}
-		keys[i].used.Store(used)
+		c.keys[i].used.Store(used)
 	}
 	for _, k := range before {
 		k.revoke()
@@ -358,7 +356,7 @@ func (ks *Keyset) reload() error {
 // Flush writes the last uses of keys, and the groups whose keys were removed from the
 // file by hand, if those on disk are out of date.
 func (ks *Keyset) Flush() error {
-	if ks.file == nil || !ks.file.stale(ks.keys.Load().content()) {
+	if t := ks.keys.Load(); ks.file == nil || !ks.file.stale(t.with(t.list)) {
 		return nil
 	}
 	return ks.change(func(keys []*Key) ([]*Key, error) { return keys, nil })

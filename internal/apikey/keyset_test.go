@@ -451,7 +451,7 @@ func TestUsesAreNotedOnceAMinute(t *testing.T) {
 		after time.Duration
 		want  int64
 	}{{0, 1_000_000}, {59 * time.Second, 1_000_000}, {60 * time.Second, 1_000_060}, {61 * time.Second, 1_000_060}} {
-		k.touch(at.Add(step.after))
+		k.Touch(at.Add(step.after))
 		if got := k.LastUsed().Unix(); got != step.want {
 			t.Errorf("after %s: %d, want %d", step.after, got, step.want)
 		}

@@ -44,8 +44,15 @@ type admin struct {
 	credentials func(backup string) error
 
 	serving sync.WaitGroup
-	busy    sync.Mutex // held during a backup: one at a time
+	ending  context.Context // ends with close, and with it the calls
+	end     context.CancelFunc
+	calls   sync.RWMutex // held for reading during a call
+	busy    sync.Mutex   // held during a backup: one at a time
 }
+
+// adminPatience is how long the end of the process waits for calls before it cuts off
+// their callers.
+const adminPatience = 2 * time.Second
 
 // listenAdmin opens the socket in the data directory. This process holds the
 // directory, so a killed process left any socket that already exists.
@@ -64,12 +71,12 @@ func listenAdmin(store gateway.Store, dir string, credentials func(backup string
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
-	a := &admin{store: store, credentials: credentials, clock: clock, log: log, ln: ln}
-	a.mux = http.NewServeMux()
+	a := &admin{store: store, credentials: credentials, clock: clock, log: log, ln: ln, mux: http.NewServeMux()}
+	a.ending, a.end = context.WithCancel(context.Background())
 	a.mux.HandleFunc("GET /stats", a.stats)
 	a.mux.HandleFunc("POST /backup", a.backup)
-	a.http = &http.Server{Handler: a.mux, ReadTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
+	a.http = &http.Server{Handler: http.HandlerFunc(a.serve), ReadTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), BaseContext: func(net.Listener) context.Context { return a.ending }}
 	return a, nil
 }
 
@@ -96,14 +103,30 @@ func (a *admin) start() {
 	})
 }
 
-// close removes the socket and so ends a backup under way. It waits until that
-// backup has removed its files, so that nothing closes the store beneath it.
+// serve makes one call, unless close has begun.
+func (a *admin) serve(w http.ResponseWriter, r *http.Request) {
+	a.calls.RLock()
+	defer a.calls.RUnlock()
+	if a.ending.Err() != nil {
+		answer(w, http.StatusServiceUnavailable, adminError{"the process is stopping"})
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+// close removes the socket and ends a backup under way. It waits for the calls, so that
+// nothing closes the store and the audit log beneath them.
 func (a *admin) close() {
-	_ = a.http.Close()
+	a.end()
+	ctx, cancel := context.WithTimeout(context.Background(), adminPatience)
+	defer cancel()
+	if a.http.Shutdown(ctx) != nil {
+		_ = a.http.Close()
+	}
 	_ = a.ln.Close() // if start was not called
 	a.serving.Wait()
-	a.busy.Lock()
-	defer a.busy.Unlock()
+	a.calls.Lock()
+	defer a.calls.Unlock()
 }
 
 // storeStats is the answer to GET /stats.
@@ -148,14 +171,7 @@ type adminError struct {
 // caller leaves or the process stops: it is complete or it does not exist.
 func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
 	var q backupRequest
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&q); err != nil {
-		answer(w, http.StatusBadRequest, adminError{"body: " + err.Error()})
-		return
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		answer(w, http.StatusBadRequest, adminError{"body: more than one value"})
+	if !readBody(w, r, &q) {
 		return
 	}
 	if !filepath.IsAbs(q.Dir) {
@@ -168,7 +184,7 @@ func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !a.busy.TryLock() {
-		answer(w, http.StatusConflict, adminError{"another backup is under way, or the process is stopping"})
+		answer(w, http.StatusConflict, adminError{"another backup is under way"})
 		return
 	}
 	defer a.busy.Unlock()
@@ -190,14 +206,30 @@ func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, backupAnswer{Dir: q.Dir, Log: a.store.Log(), Took: float64(took.Microseconds()) / 1000})
 }
 
+// readBody reads the body of a call. It answers one that is wrong, and returns false.
+func readBody(w http.ResponseWriter, r *http.Request, v any) bool {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(v)
+	if err == nil {
+		if _, end := dec.Token(); end != io.EOF {
+			err = errors.New("more than one value")
+		}
+	}
+	if err != nil {
+		answer(w, http.StatusBadRequest, adminError{"body: " + err.Error()})
+	}
+	return err == nil
+}
+
 func answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // the caller has left
 }
 
-// openAdmin opens the socket of a store on disk. If that fails, the gateway works
-// without online backups.
+// openAdmin opens the socket of a store on disk; the callers must be open. If that fails,
+// the gateway works without online backups.
 func (a *App) openAdmin() {
 	if _, ok := a.store.(backuper); !ok {
 		return
@@ -207,6 +239,8 @@ func (a *App) openAdmin() {
 		a.log.Warn("no admin socket: online backups are not possible", "cause", err)
 		return
 	}
+	adm.serveKeys(a.callers.keys, a.callers.audit, a.now, func() []string { return a.webhooks.Stopped() })
+	adm.serveProfiles()
 	a.admin = adm
 	a.opened.addQuiet("admin socket", adm.close)
 }

@@ -1,6 +1,6 @@
 // Package app is the process as a value. New wires it, Start serves, Stop hands the
-// devices over and closes the parts in reverse order. The caller keeps signals and
-// exit codes.
+// devices over and closes the parts in reverse order. The caller keeps the signals that
+// end it, and exit codes.
 package app
 
 import (
@@ -12,8 +12,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -62,7 +64,7 @@ type App struct {
 	comeback comeback
 	sync     syncTime
 	levels   atomic.Pointer[thresholds]
-	onsets   onset
+	onsets   onsets
 
 	simulatedToken string               // "" if the settings forbid simulated devices
 	simulator      *simulator.Simulator // nil without the token
@@ -86,7 +88,6 @@ func New(cfg *config.Config, log *slog.Logger) (*App, error) { return newApp(cfg
 
 func newApp(cfg *config.Config, log *slog.Logger, now func() time.Time) (*App, error) {
 	a := &App{cfg: cfg, log: log, now: now, draining: make(chan struct{}), failed: make(chan error, 2), patience: 5 * time.Second}
-	a.opened.addQuiet("listeners", a.serving.Wait)
 	a.watchClock() // the first look; the next one compares with it
 	if cfg.MaySimulate() {
 		a.simulatedToken = simulator.NewToken()
@@ -106,10 +107,10 @@ func (a *App) open() (err error) {
 		return err
 	}
 	a.opened.add("store", a.store.Close)
-	a.openAdmin()
 	if err = a.openCallers(); err != nil {
 		return err
 	}
+	a.openAdmin()
 	if err = a.openCerts(); err != nil {
 		return err
 	}
@@ -126,6 +127,7 @@ func (a *App) open() (err error) {
 	a.gw = gateway.New(a.gatewayConfig())
 	a.gw.Start()
 	a.opened.addQuiet("gateway", a.gw.Stop)
+	a.opened.addQuiet("goroutines", a.serving.Wait) // the listeners are closed, and the drain has begun
 	a.auth.Start()
 	if a.tcp, err = tcpserver.New(a.tcpConfig()); err != nil {
 		return err
@@ -242,7 +244,7 @@ func (a *App) apiConfig() api.Config {
 		Consumers:   a.consumers,
 		Vitals:      a.vitals,
 		Findings:    a.findings,
-		UplinksRead: a.unread.taken,
+		UplinksRead: func() { a.unread.taken(a.gw.UplinkCount()) },
 		Timeline:    a.timeline,
 		Simulator:   a.simulator,
 		DeviceAddr:  a.tcp.Addr().String(),
@@ -303,7 +305,7 @@ func (a *App) Start() {
 	})
 	a.webhooks.Start()
 	a.serving.Go(a.tick)
-	a.serving.Go(a.sync.measure)
+	a.serving.Go(func() { a.sync.measure(a.draining) })
 	a.serving.Go(func() { a.comeback.run(a.draining) })
 	notifySystemd("READY=1")
 }
@@ -358,6 +360,9 @@ func (a *App) Stop(ctx context.Context) error {
 // Run serves until ctx ends, then stops. It writes the addresses and first commands
 // to out. `longwire serve` consists of Run.
 func Run(ctx context.Context, cfg *config.Config, out io.Writer) error {
+	// The process outlives the program that reads its log. The signal still ends other
+	// commands, as in `longwire clients | head`.
+	signal.Ignore(syscall.SIGPIPE)
 	log, lines := newLogger(cfg)
 	defer lines.Close()
 	slog.SetDefault(log)

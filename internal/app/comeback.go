@@ -150,8 +150,8 @@ func (a *App) startFindings() []findings.Finding {
 		return []findings.Finding{f}
 	case n == 0:
 		return nil
-	case n >= a.levels.Load().manyDevices && age >= comebackGrace:
-		f.Severity = findings.Warning
+	case age >= comebackGrace:
+		f.Many = a.levels.Load().manyDevices
 	}
 	f.Count, f.Clients = n, named
 	return []findings.Finding{f}

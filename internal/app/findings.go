@@ -2,9 +2,9 @@ package app
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -41,19 +41,14 @@ func defaultThresholds() *thresholds {
 // API are open.
 func (a *App) openFindings() {
 	a.vitals = vitals.Of(a.gw, a.now)
-	a.findings = findings.New(a.now)
 	a.levels.Store(defaultThresholds())
 	a.sync.once = timeSync
 	if a.cfg.Data.Engine == config.EnginePebble {
 		a.sync.dir = a.cfg.Data.Dir
 	}
 	a.comeback.open(a.store, a.now)
-	for _, source := range []findings.Source{
-		a.storeFindings, a.clockFindings, a.startFindings, a.hookFindings, a.deviceFindings, a.uplinkFindings, a.webhookFindings, a.consumerFindings,
-		a.certificateFindings, a.keyFindings, a.limitFindings, a.traceFindings,
-	} {
-		a.findings.Add(source)
-	}
+	a.findings = findings.New(a.now, a.storeFindings, a.clockFindings, a.startFindings, a.hookFindings, a.deviceFindings, a.uplinkFindings,
+		a.webhookFindings, a.consumerFindings, a.certificateFindings, a.keyFindings, a.limitFindings, a.traceFindings, a.onsets.end)
 }
 
 // lookEvery is how often the sources of findings are asked without a caller.
@@ -65,39 +60,42 @@ func (a *App) look() {
 	a.unread.look(a.gw.UplinkCount(), a.takeUplinks, a.now())
 }
 
-// maxOnsets bounds the conditions whose beginning is remembered; beyond it all begin anew.
-const maxOnsets = 20_000
-
-// onset remembers the beginnings of conditions that have no time of their own.
-type onset struct {
-	mu    sync.Mutex
-	since map[findings.Code]time.Time
+// onsets remembers the beginnings of conditions that have no time of their own. The
+// registry asks one source after the other, in rounds.
+type onsets struct {
+	before, round map[string]time.Time // as the last round left them, and those of this one
 }
 
-// of returns when the condition of a code began to hold, as the sources have seen it.
-func (o *onset) of(code findings.Code, holds bool, now time.Time) time.Time {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !holds {
-		delete(o.since, code)
-		return time.Time{}
+// of returns when a condition began to hold, as the sources have seen it. A source calls it
+// in each round in which the condition holds.
+func (o *onsets) of(condition string, now time.Time) time.Time {
+	at, ok := o.before[condition]
+	if !ok {
+		at = now
 	}
-	if o.since == nil || len(o.since) >= maxOnsets {
-		o.since = make(map[findings.Code]time.Time)
+	if o.round == nil {
+		o.round = make(map[string]time.Time)
 	}
-	if o.since[code].IsZero() {
-		o.since[code] = now
-	}
-	return o.since[code]
+	o.round[condition] = at
+	return at
 }
+
+// end is the last source of a round: it forgets the conditions that hold no more.
+func (o *onsets) end() []findings.Finding {
+	o.before, o.round = o.round, nil
+	return nil
+}
+
+// since returns when a condition began to hold.
+func (a *App) since(condition string) time.Time { return a.onsets.of(condition, a.now().Round(0)) }
 
 // lasting returns the finding if its condition holds, since the first time that it was
 // seen to hold.
 func (a *App) lasting(holds bool, f findings.Finding) []findings.Finding {
-	f.Since = a.onsets.of(f.Code, holds, a.now().Round(0))
 	if !holds {
 		return nil
 	}
+	f.Since = a.since(string(f.Code))
 	return []findings.Finding{f}
 }
 
@@ -210,22 +208,18 @@ func (a *App) deviceFindings() (all []findings.Finding) {
 	all = a.unnamedFindings(now.Round(0))
 	for _, f := range []struct {
 		code    findings.Code
+		many    int // from which on they are a warning
 		link    string
 		clients []findings.Client
 	}{
-		{findings.DevicesRefused, "/v1/refused", refused},
-		{findings.ClientsFlapping, "", unstable(a.gw.Flapping())},
-		{findings.DuplicateIDs, "", unstable(a.gw.Conflicts())},
-		{findings.DevicesSilent, "/v1/clients?status=offline", unstable(a.gw.Silent())},
+		{findings.DevicesRefused, 1, "/v1/refused", refused},
+		{findings.ClientsFlapping, 1, "", unstable(a.gw.Flapping())},
+		{findings.DuplicateIDs, 1, "", unstable(a.gw.Conflicts())},
+		{findings.DevicesSilent, a.levels.Load().manyDevices, "/v1/clients?status=offline", unstable(a.gw.Silent())}, // some devices always have no power
 	} {
-		if len(f.clients) == 0 {
-			continue
+		if n := len(f.clients); n > 0 {
+			all = append(all, findings.Finding{Code: f.code, Severity: findings.Info, Many: f.many, Count: n, Clients: f.clients, Link: f.link})
 		}
-		found := findings.Finding{Code: f.code, Severity: findings.Warning, Count: len(f.clients), Clients: f.clients, Link: f.link}
-		if f.code == findings.DevicesSilent && len(f.clients) < a.levels.Load().manyDevices {
-			found.Severity = findings.Info // some devices always have no power
-		}
-		all = append(all, found)
 	}
 	return all
 }
@@ -278,14 +272,13 @@ func (a *App) webhookFindings() (all []findings.Finding) {
 	for _, w := range a.webhooks.List(apikey.Limit{}) {
 		f := findings.Finding{Count: 1, Owner: w.Limit.Owner(), Link: "/v1/webhooks/" + w.ID, Since: w.Failing, Severity: findings.Warning}
 		disabled, active := w.Condition() == webhook.Disabled, w.Condition() == webhook.Active
-		since := a.since(w.ID, disabled || active && w.Forbidden)
 		switch {
 		case disabled:
 			f.Code, f.Facts = findings.WebhookDisabled, map[string]any{"id": w.ID, "cause": string(w.Reason)}
-			f.Severity, f.Since = findings.Critical, since
+			f.Severity, f.Since = findings.Critical, a.since(w.ID)
 		case active && (w.Down || w.Forbidden):
 			if f.Since.IsZero() {
-				f.Since = since
+				f.Since = a.since(w.ID)
 			}
 			f.Code, f.Facts = findings.WebhookFailing, map[string]any{"id": w.ID, "last_error": w.LastError, "lag": w.Lag}
 		case active && w.Refused.Clients > 0:
@@ -307,18 +300,12 @@ func (a *App) webhookFindings() (all []findings.Finding) {
 	return all
 }
 
-// since is onset.of for a thing.
-func (a *App) since(thing string, holds bool) time.Time {
-	return a.onsets.of(findings.Code("of "+thing), holds, a.now().Round(0))
-}
-
 func (a *App) consumerFindings() (all []findings.Finding) {
 	for _, c := range a.consumers.All() {
-		behind := c.Lag >= a.levels.Load().consumerLag
-		since := a.since("consumer "+c.Limit.Owner()+" "+c.Name, behind)
-		if !behind {
+		if c.Lag < a.levels.Load().consumerLag {
 			continue
 		}
+		since := a.since(fmt.Sprint("consumer ", c.Name, " of ", c.Limit.Owner(), c.CreatedAt)) // another one may have had its name
 		all = append(all, findings.Finding{Code: findings.ConsumerBehind, Severity: findings.Warning, Since: since, Count: 1, Owner: c.Limit.Owner(),
 			Facts: map[string]any{"name": c.Name, "lag": c.Lag}, Link: "/v1/consumers/" + c.Name})
 	}
@@ -343,12 +330,16 @@ func (a *App) certificateFindings() (all []findings.Finding) {
 }
 
 func (a *App) keyFindings() (all []findings.Finding) {
-	now := a.now().Round(0)
-	for _, k := range a.callers.keys.Infos(now) {
-		if k.ExpiresAt.IsZero() || k.Status != apikey.StatusActive || k.ExpiresAt.Sub(now) > a.levels.Load().key {
+	now, early := a.now().Round(0), a.levels.Load().key
+	for _, k := range a.callers.keys.List() {
+		if k.ExpiresAt.IsZero() || !k.Alive(now) || k.ExpiresAt.Sub(now) > early {
 			continue
 		}
-		all = append(all, findings.Finding{Code: findings.KeyExpiring, Severity: findings.Warning, Since: k.ExpiresAt.Add(-a.levels.Load().key), Count: 1,
+		since := k.ExpiresAt.Add(-early)
+		if since.Before(k.CreatedAt) {
+			since = k.CreatedAt
+		}
+		all = append(all, findings.Finding{Code: findings.KeyExpiring, Severity: findings.Warning, Since: since, Count: 1,
 			Facts: map[string]any{"id": k.ID, "name": k.Name, "expires_at": k.ExpiresAt.UTC().Format(time.RFC3339)}, Link: "/v1/keys/" + k.ID})
 	}
 	return all

@@ -187,12 +187,12 @@ var troubles = map[findings.Code]trouble{
 		cause: func(g *troubled) {
 			g.until(func() bool { return g.sync.p50.Load() > 0 }) // the start has measured
 			g.sync.once = func(*os.File) (time.Duration, error) { return 2 * time.Microsecond, nil }
-			g.sync.measure()
+			g.sync.measure(nil)
 		},
 		check: func(f *findings.Finding) bool { return f.Facts["p50_us"] == 2.0 },
 		cure: func(g *troubled) {
 			g.sync.once = func(*os.File) (time.Duration, error) { return 200 * time.Microsecond, nil }
-			g.sync.measure()
+			g.sync.measure(nil)
 		},
 	},
 	findings.ClockStep: {
@@ -418,7 +418,9 @@ var troubles = map[findings.Code]trouble{
 				g.Fatal(err)
 			}
 		},
-		check: func(f *findings.Finding) bool { return f.Facts["name"] == "backend" },
+		check: func(f *findings.Finding) bool {
+			return f.Facts["name"] == "backend" && time.Since(f.Since) < time.Hour // not before the key was made
+		},
 		cure: func(g *troubled) {
 			if err := g.callers.keys.Revoke(g.callers.keys.List()[0].ID); err != nil {
 				g.Fatal(err)
@@ -527,6 +529,63 @@ func TestEachFindingComesAndGoes(t *testing.T) {
 			g.wait(code, false)
 		})
 	}
+}
+
+// TestANewConsumerHasNoOldBeginning: it is behind since it was made, and not since one of
+// its name was.
+func TestANewConsumerHasNoOldBeginning(t *testing.T) {
+	t.Parallel()
+	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+	g.start()
+	g.change(func(l *thresholds) { l.consumerLag = 0 })
+	make := func() {
+		if _, _, err := g.consumers.Put(g.Context(), "orders", feed.Filter{}, apikey.Limit{}, g.gw.LastEvent(), false); err != nil {
+			g.Fatal(err)
+		}
+	}
+	make()
+	first := g.wait(findings.ConsumerBehind, true).Since
+	g.pass(time.Hour)
+	if got := g.wait(findings.ConsumerBehind, true).Since; !got.Equal(first) {
+		t.Errorf("behind since %v, an hour later since %v", first, got)
+	}
+	if err := g.consumers.Delete(g.Context(), "orders", apikey.Limit{}); err != nil {
+		t.Fatal(err)
+	}
+	make()
+	if got := g.wait(findings.ConsumerBehind, true).Since; got.Sub(first) < time.Hour {
+		t.Errorf("a new consumer is behind since %v, want an hour later", got)
+	}
+}
+
+// TestSilentDevicesOfOthersAreNoWarning: a tenant with one silent device learns nothing of
+// those of others.
+func TestSilentDevicesOfOthersAreNoWarning(t *testing.T) {
+	t.Parallel()
+	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+	g.cfg.TCP.Heartbeat, g.cfg.TCP.Grace = config.Duration(100*time.Millisecond), config.Duration(100*time.Millisecond)
+	g.start()
+	g.change(func(l *thresholds) { l.manyDevices = 2 })
+	for _, id := range []string{"a-1", "b-1"} {
+		l := g.device(id)
+		l.in.ReadString('\n')
+		l.say("PONG\n") // the only one
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if f := g.wait(findings.DevicesSilent, true); f.Count == 2 && f.Severity == findings.Warning {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("the operator sees %+v, want a warning about two", f)
+		}
+	}
+	list, _ := g.findings.List(findings.Caller{Allows: func(string) bool { return true }, Owner: "prefix:a-",
+		Sees: func(id string) bool { return strings.HasPrefix(id, "a-") }})
+	for _, f := range list {
+		if f.Code == findings.DevicesSilent && f.Count == 1 && f.Severity == findings.Info {
+			return
+		}
+	}
+	t.Errorf("the tenant sees %+v, want one silent device, and no warning", list)
 }
 
 // TestADeadAuthHookIsSeen: the API says why no device comes in, to callers without a limit.
@@ -662,14 +721,14 @@ func TestTheFirstKeyNamesTheWebhooksThatItStops(t *testing.T) {
 // TestTheTimeOfASyncIsMeasured: on the real disk, and unknown if it fails.
 func TestTheTimeOfASyncIsMeasured(t *testing.T) {
 	s := syncTime{dir: t.TempDir(), once: timeSync}
-	if s.measure(); s.p50.Load() <= 0 {
+	if s.measure(nil); s.p50.Load() <= 0 {
 		t.Errorf("median %d, want a time", s.p50.Load())
 	}
 	if list, err := os.ReadDir(s.dir); err != nil || len(list) != 0 {
 		t.Errorf("left behind %v, %v", list, err)
 	}
 	s = syncTime{dir: t.TempDir(), once: func(*os.File) (time.Duration, error) { return 0, errNoDisk }}
-	if s.measure(); s.p50.Load() != 0 {
+	if s.measure(nil); s.p50.Load() != 0 {
 		t.Errorf("median %d of failing writes", s.p50.Load())
 	}
 }

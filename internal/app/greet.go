@@ -96,7 +96,7 @@ func pushCommand(api string, needsKey bool) string {
 // dialable returns the form of addr that a program on this machine can dial.
 func dialable(addr net.Addr) string {
 	t, ok := addr.(*net.TCPAddr)
-	if !ok || !t.IP.IsUnspecified() && !t.IP.IsLoopback() {
+	if !ok || !t.IP.IsUnspecified() && !t.IP.Equal(net.IPv6loopback) && !t.IP.Equal(net.IPv4(127, 0, 0, 1)) {
 		return addr.String()
 	}
 	return net.JoinHostPort("localhost", fmt.Sprint(t.Port))

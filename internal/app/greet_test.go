@@ -2,6 +2,7 @@ package app
 
 import (
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,18 @@ func TestDurationsOfJSONLogsHaveTheirUnit(t *testing.T) {
 	log.Info("request", "elapsed", 1500*time.Microsecond, slog.Group("g", "wait", time.Second), "n", 3)
 	if _, got, _ := strings.Cut(b.String(), `"msg":`); got != `"request","pause":"1m0s","elapsed":"1.5ms","g":{"wait":"1s"},"n":3}`+"\n" {
 		t.Errorf("logged %s", got)
+	}
+}
+
+// "localhost" leads to 127.0.0.1 and ::1 only.
+func TestGreetingNamesAddressesThatCanBeDialled(t *testing.T) {
+	for listener, want := range map[string]string{
+		"127.0.0.1": "localhost:80", "::1": "localhost:80", "0.0.0.0": "localhost:80", "::": "localhost:80",
+		"127.0.0.2": "127.0.0.2:80", "192.0.2.1": "192.0.2.1:80",
+	} {
+		if got := dialable(&net.TCPAddr{IP: net.ParseIP(listener), Port: 80}); got != want {
+			t.Errorf("a listener on %s: %s, want %s", listener, got, want)
+		}
 	}
 }
 

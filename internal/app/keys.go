@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -26,8 +25,7 @@ type callers struct {
 	running sync.WaitGroup
 }
 
-// openCallers reads the API keys and opens the audit log. The admin socket, if it
-// exists, is open and does not serve yet.
+// openCallers reads the API keys and opens the audit log.
 func (a *App) openCallers() error {
 	c := a.cfg
 	secrets := make([]string, len(c.Auth.APIKeys))
@@ -55,10 +53,6 @@ func (a *App) openCallers() error {
 	a.callers = &callers{keys: keys, audit: record, stop: stop}
 	a.opened.add("audit log", a.callers.close)
 	a.callers.running.Go(func() { keys.Run(ctx) })
-	if a.admin != nil {
-		a.admin.serveKeys(keys, record, a.now, func() []string { return a.webhooks.Stopped() })
-		a.admin.serveProfiles()
-	}
 	return nil
 }
 
@@ -102,10 +96,7 @@ func (a *admin) serveKeys(keys *apikey.Keyset, record *audit.Log, now func() tim
 	})
 	a.mux.HandleFunc("POST /keys", func(w http.ResponseWriter, r *http.Request) {
 		var q apikey.Request
-		dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&q); err != nil {
-			answer(w, http.StatusBadRequest, adminError{"body: " + err.Error()})
+		if !readBody(w, r, &q) {
 			return
 		}
 		open := !keys.Required()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -75,6 +76,66 @@ func code(err error) client.Code {
 		return p.Code()
 	}
 	return ""
+}
+
+// TestAKeyThatIsMadeAtTheEndIsOnRecord: a process that stops waits for a call on its socket.
+func TestAKeyThatIsMadeAtTheEndIsOnRecord(t *testing.T) {
+	dir := t.TempDir()
+	cfg := testConfig(dir)
+	cfg.Audit.File = filepath.Join(dir, "audit.log")
+	a, err := New(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered, served := make(chan struct{}), make(chan struct{})
+	calls := a.admin.http.Handler
+	a.admin.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(served)
+		close(entered)
+		calls.ServeHTTP(w, r)
+	})
+	a.Start()
+	lock := filepath.Join(dir, "api-keys.json.new") // another process writes the file
+	if err := os.WriteFile(lock, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status := make(chan int, 1) // 0 for none
+	go func() {
+		hc := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, adminSocket))
+		}}}
+		res, err := hc.Post("http://longwire/keys", "application/json", strings.NewReader(`{"name":"late","scopes":["admin"]}`))
+		if err != nil {
+			status <- 0
+			return
+		}
+		_ = res.Body.Close()
+		status <- res.StatusCode
+	}()
+	<-entered
+	stopped := make(chan error, 1)
+	go func() { stopped <- a.Stop(t.Context()) }()
+	select {
+	case err := <-stopped:
+		t.Errorf("the process has stopped (%v) before the call", err)
+	case <-time.After(time.Second):
+	}
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	<-served
+	if got := <-status; got != http.StatusOK {
+		t.Errorf("the call is answered with %d, want 200", got)
+	}
+	if t.Failed() {
+		return
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(cfg.Audit.File); err != nil || !strings.Contains(string(b), "key.create") {
+		t.Errorf("the audit log has %q, %v", b, err)
+	}
 }
 
 // TestOpenToTheNetworkTakesAKey that is left: an empty or damaged file is none.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -20,8 +21,8 @@ const (
 var errLogFull = errors.New("the log takes no lines, and too many wait")
 
 // logWriter writes lines in its own goroutine. A disk may hang, and a pipe may have no
-// reader: nothing waits for them. Beyond maxLogBytes lines are lost. The log then says how
-// many.
+// reader: nothing waits for them. Beyond maxLogBytes, and on a disk that is full, lines are
+// lost. The log then says how many.
 type logWriter struct {
 	out   io.Writer
 	gap   func(out io.Writer, lost int) // writes the line that says so
@@ -99,14 +100,16 @@ func (w *logWriter) flush(spare []byte) []byte {
 	lines, lost := w.lines, w.lost
 	w.lines, w.lost = spare[:0], 0
 	w.mu.Unlock()
+	n, err := 0, error(nil)
 	if len(lines) > 0 {
-		if _, err := w.out.Write(lines); err != nil {
-			w.mu.Lock()
-			w.err = err
-			w.mu.Unlock()
-		}
+		n, err = w.out.Write(lines)
 	}
-	if lost > 0 {
+	switch {
+	case err != nil:
+		w.mu.Lock()
+		w.err, w.lost = err, w.lost+lost+bytes.Count(lines[n:], []byte("\n"))
+		w.mu.Unlock()
+	case lost > 0:
 		w.gap(w.out, lost)
 	}
 	if cap(lines) > keptLogBytes {

@@ -90,6 +90,39 @@ func TestAFailingLogSaysSo(t *testing.T) {
 	})
 }
 
+// A disk that was full for a time has a line about the lines that it did not take.
+func TestLinesThatFailAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &fullLog{room: 3}
+		w := newLogWriter(log, tellGap)
+		for _, line := range []string{"a\n", "b\nc\n", "d\n"} {
+			_, _ = io.WriteString(w, line)
+			synctest.Wait()
+		}
+		log.room = 100
+		_, _ = io.WriteString(w, "e\n")
+		w.Close()
+		if want := "a\nbe\n3 lost\n"; log.String() != want {
+			t.Errorf("the log has %q, want %q", log.String(), want)
+		}
+	})
+}
+
+// fullLog has room for some bytes.
+type fullLog struct {
+	strings.Builder
+	room int
+}
+
+func (l *fullLog) Write(b []byte) (int, error) {
+	n, _ := l.Builder.Write(b[:min(len(b), l.room)])
+	l.room -= n
+	if n < len(b) {
+		return n, io.ErrShortWrite
+	}
+	return n, nil
+}
+
 type failingLog struct{}
 
 func (failingLog) Write([]byte) (int, error) { return 0, io.ErrShortWrite }

@@ -65,6 +65,7 @@ const unlimited = math.MaxInt64 &^ (1<<20 - 1)
 // groups above it, 0 for none. In a container the group's name may be the host's.
 // Then only the topmost group has a file here, and its limit is the container's.
 func groupLimit(root fs.FS, top, group, name string) (least int64) {
+	group = path.Join("/", group) // a group beside the root of a namespace has a name that begins with /..
 	for dir := path.Join(top, group); strings.HasPrefix(dir, top); dir = path.Dir(dir) {
 		b, err := fs.ReadFile(root, path.Join(dir, name))
 		if err != nil {

@@ -26,6 +26,7 @@ func TestMemoryLimitOfTheControlGroup(t *testing.T) {
 		"more above":          {map[string]string{group: "0::/a/b\n", root + "a/b/memory.max": "1000\n", root + "a/memory.max": "2000\n"}, 1000},
 		"of another group":    {map[string]string{group: "0::/a/b\n", root + "a/c/memory.max": "1000\n"}, 0},
 		"that cannot be read": {map[string]string{group: "0::/a\n", root + "a/memory.max": "a lot\n"}, 0},
+		"outside of the root": {map[string]string{group: "0::/../b\n", root + "memory.max": "1000\n"}, 1000},
 		"version 1 beside":    {map[string]string{group: "4:memory:/x\n0::/a\n", root + "a/memory.max": "1000\n"}, 1000},
 		"version 1":           {map[string]string{group: "5:cpu,memory:/x\n", root + "memory/x/memory.limit_in_bytes": "1000\n", root + "memory.max": "7\n"}, 1000},
 		"version 1, none":     {map[string]string{group: "4:memory:/x\n", root + "memory/x/memory.limit_in_bytes": "9223372036854771712\n"}, 0},

@@ -26,8 +26,9 @@ type syncTime struct {
 	p50  atomic.Int64 // nanoseconds; 0 = not known
 }
 
-// measure times writes to a file of its own. If it cannot write, the time stays unknown.
-func (s *syncTime) measure() {
+// measure times writes to a file of its own. The time stays unknown if a write fails or
+// the drain begins.
+func (s *syncTime) measure(draining <-chan struct{}) {
 	if s.dir == "" {
 		return
 	}
@@ -44,6 +45,11 @@ func (s *syncTime) measure() {
 		d, err := s.once(file)
 		if err != nil {
 			return
+		}
+		select {
+		case <-draining:
+			return
+		default:
 		}
 		took = append(took, d)
 	}

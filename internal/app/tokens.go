@@ -62,8 +62,7 @@ func (s *tokenStore) IssueToken(t api.StoredToken, replaces string) (api.StoredT
 		e, err = deviceauth.IssueToken(s.file, e, deviceauth.IssueOptions{Replaces: replaces, Tenant: t.Tenant})
 		return err
 	})
-	switch {
-	case errors.Is(err, deviceauth.ErrTokenUnknown):
+	if errors.Is(err, deviceauth.ErrTokenUnknown) {
 		err = api.ErrNoToken
 	}
 	for _, e := range []error{deviceauth.ErrTokensTooMany, deviceauth.ErrTokensFull, deviceauth.ErrTokensShare} {

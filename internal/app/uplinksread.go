@@ -23,11 +23,11 @@ type unreadUplinks struct {
 	since time.Time
 }
 
-// taken notes that a backend has read all uplinks so far.
-func (u *unreadUplinks) taken() {
+// taken notes that a backend has read so many uplinks: all so far.
+func (u *unreadUplinks) taken(uplinks uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.read, u.since = u.seen, time.Time{}
+	u.seen, u.read, u.since = uplinks, uplinks, time.Time{}
 }
 
 // look compares with the number of uplinks so far. reader reports whether something takes

@@ -19,23 +19,23 @@ import (
 	"time"
 )
 
-// Entry is one write.
+// Entry is one write. The tags are the members of a line of the file.
 type Entry struct {
-	At      time.Time
-	Who     string // id of the key, "" if the API needs none
-	Name    string // the key's name
-	What    string // one of the constants below
-	Target  string // the client, audience, message or key that was changed
-	From    string // address of the caller
-	Request string // id of the request, as in the log and in problems
-	Caller  string // the X-Request-Id of the caller, "" for none
-	Via     string // Console for a call by the cookie of a browser, "" for one with a key
-	Count   int    // number of refusals in one entry; 0 for one
-	Result  string // "ok", or the code of the problem
-	Message string // id of the message, if there is one
+	At      time.Time `json:"time"`
+	Who     string    `json:"who"`               // id of the key, "" if the API needs none
+	Name    string    `json:"name"`              // the key's name
+	What    string    `json:"msg"`               // one of the constants below
+	Target  string    `json:"target"`            // the client, audience, message or key that was changed
+	From    string    `json:"from"`              // address of the caller
+	Request string    `json:"request_id"`        // id of the request, as in the log and in problems
+	Caller  string    `json:"caller_request_id"` // the X-Request-Id of the caller, "" for none
+	Via     string    `json:"via"`               // Console for a call by the cookie of a browser, "" for one with a key
+	Count   int       `json:"count"`             // number of refusals in one entry; 0 for one
+	Result  string    `json:"result"`            // "ok", or the code of the problem
+	Message string    `json:"message_id"`        // id of the message, if there is one
 	// Idempotency is a hash of the idempotency key, so that repeats can be
 	// recognized.
-	Idempotency string
+	Idempotency string `json:"idempotency_key_hash"`
 }
 
 // Values of Entry.What.
@@ -98,7 +98,7 @@ type Log struct {
 	unsynced atomic.Uint64 // entries flushed since the last sync began
 	done     sync.WaitGroup
 	once     sync.Once
-	ended    chan struct{} // closed by Close: ends the syncs
+	ended    chan struct{} // closed by Close: no entry comes any more
 	recent   recent
 
 	mu         sync.Mutex
@@ -153,7 +153,10 @@ func (l *Log) start() {
 // collect an entry that is not.
 func (l *Log) Wants(what string) bool { return l != nil && (l.pushes || what != Push) }
 
-// Record queues an entry; it never waits. It must not be called after Close.
+// errQueueFull is why an entry was lost that was not written.
+var errQueueFull = errors.New("too many entries wait to be written")
+
+// Record queues an entry; it never waits. After Close it drops the entry.
 func (l *Log) Record(e Entry) {
 	if !l.Wants(e.What) {
 		return
@@ -161,7 +164,7 @@ func (l *Log) Record(e Entry) {
 	select {
 	case l.queue <- e:
 	default:
-		l.lost.Add(1)
+		l.complain("the audit log takes no entries; some are lost", 1, errQueueFull)
 	}
 }
 
@@ -183,10 +186,7 @@ func (l *Log) Close() error {
 	if l == nil {
 		return nil
 	}
-	l.once.Do(func() {
-		close(l.queue)
-		close(l.ended)
-	})
+	l.once.Do(func() { close(l.ended) })
 	closed := make(chan error, 1)
 	go func() {
 		l.done.Wait()
@@ -216,19 +216,26 @@ func (l *Log) complain(text string, n uint64, cause error) {
 	}
 }
 
-// run writes entries, in batches if they come fast.
+// run writes entries until Close, in batches if they come fast.
 func (l *Log) run() {
 	told := uint64(0)  // losses in the record so far
 	batch := uint64(0) // entries that are not flushed
-	for e := range l.queue {
+	for {
+		var e Entry
+		select {
+		case e = <-l.queue:
+		case <-l.ended:
+			select {
+			case e = <-l.queue:
+			default:
+				return // every entry is flushed
+			}
+		}
 		if n := l.lost.Load(); n != told {
-			lost := Entry{At: e.At, What: "lost", Target: fmt.Sprintf("up to %d entries since the start", n), Result: "lost"}
-			l.out.write(lost)
-			l.recent.add(lost)
+			l.add(Entry{At: e.At, What: "lost", Target: fmt.Sprintf("up to %d entries since the start", n), Result: "lost"})
 			told = n
 		}
-		l.out.write(e)
-		l.recent.add(e)
+		l.add(e)
 		batch++
 		if len(l.queue) > 0 && !l.out.full() {
 			continue
@@ -240,6 +247,11 @@ func (l *Log) run() {
 		}
 		batch = 0
 	}
+}
+
+func (l *Log) add(e Entry) {
+	l.out.write(e)
+	l.recent.add(e)
 }
 
 // syncEvery is how often the record is synced while it has new lines.
@@ -271,10 +283,9 @@ func (l *Log) sync() {
 	}
 }
 
-// attrs are an entry as attributes of a log line; empty members are left out.
-func (e *Entry) attrs() []slog.Attr {
-	list := make([]slog.Attr, 0, 13)
-	list = append(list, slog.Bool("audit", true))
+// record returns an entry as a line of a log; empty members are left out.
+func (e *Entry) record() slog.Record {
+	list := append(make([]slog.Attr, 0, 12), slog.Bool("audit", true))
 	for _, a := range [...][2]string{{"who", e.Who}, {"name", e.Name}, {"target", e.Target}, {"from", e.From}, {"request_id", e.Request}, {"caller_request_id", e.Caller}, {"via", e.Via},
 		{"result", e.Result}, {"message_id", e.Message}, {"idempotency_key_hash", e.Idempotency}} {
 		if a[1] != "" {
@@ -284,12 +295,8 @@ func (e *Entry) attrs() []slog.Attr {
 	if e.Count > 0 {
 		list = append(list, slog.Int("count", e.Count))
 	}
-	return list
-}
-
-func (e *Entry) record() slog.Record {
 	r := slog.NewRecord(e.At, slog.LevelInfo, e.What, 0)
-	r.AddAttrs(e.attrs()...)
+	r.AddAttrs(list...)
 	return r
 }
 

@@ -306,3 +306,43 @@ func TestADiskThatHangsHoldsUpNoEnd(t *testing.T) {
 		}
 	})
 }
+
+// TestALogThatTakesNothingIsLogged: its entries are lost when the queue is full, and the
+// ordinary log says so while the disk hangs.
+func TestALogThatTakesNothingIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		own := &safeBuffer{}
+		w := &heldWriter{held: make(chan struct{})}
+		l := newLog(w, true, slog.New(slog.NewTextHandler(own, nil)))
+		l.start()
+		for range queueLen + 3 {
+			l.Record(push("x"))
+			synctest.Wait()
+		}
+		if got := own.String(); l.Lost() != 2 || strings.Count(got, "\n") != 1 || !strings.Contains(got, "lost=1") {
+			t.Errorf("%d entries are lost, and the log has %q, want 2, and a line about the first", l.Lost(), got)
+		}
+		close(w.held)
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAnEntryAfterTheEndIsDropped: a call that the end of the process has cut off may still
+// run.
+func TestAnEntryAfterTheEndIsDropped(t *testing.T) {
+	l, err := Open(filepath.Join(t.TempDir(), "audit.log"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			t.Errorf("a late entry panics: %v", cause)
+		}
+	}()
+	l.Record(push("late"))
+}

@@ -155,24 +155,6 @@ func (l *Log) Since() time.Time {
 // OutlivesRestart reports whether Recent has the entries of the file after a restart.
 func (l *Log) OutlivesRestart() bool { return l != nil && l.filed }
 
-// line is a line of the file.
-type line struct {
-	Time    time.Time `json:"time"`
-	What    string    `json:"msg"`
-	Audit   bool      `json:"audit"`
-	Who     string    `json:"who"`
-	Name    string    `json:"name"`
-	Target  string    `json:"target"`
-	From    string    `json:"from"`
-	Request string    `json:"request_id"`
-	Caller  string    `json:"caller_request_id"`
-	Via     string    `json:"via"`
-	Result  string    `json:"result"`
-	Message string    `json:"message_id"`
-	Hash    string    `json:"idempotency_key_hash"`
-	Count   int       `json:"count"`
-}
-
 // readTail adds the newest entries of a file, whose end it reads. It passes over what is
 // not an entry, such as a torn line.
 func (r *recent) readTail(path string) error {
@@ -197,12 +179,14 @@ func (r *recent) readTail(path string) error {
 	}
 	b = lastLines(b, MaxRecent)
 	for text := range bytes.Lines(b) {
-		var l line
-		if json.Unmarshal(text, &l) != nil || !l.Audit {
-			continue
+		var line struct {
+			Entry
+			Audit bool `json:"audit"`
 		}
-		r.add(Entry{At: l.Time, Who: l.Who, Name: l.Name, What: l.What, Target: l.Target, From: l.From, Request: l.Request, Caller: l.Caller, Via: l.Via,
-			Count: l.Count, Result: cmp.Or(l.Result, OK), Message: l.Message, Idempotency: l.Hash})
+		if json.Unmarshal(text, &line) == nil && line.Audit {
+			line.Result = cmp.Or(line.Result, OK)
+			r.add(line.Entry)
+		}
 	}
 	return nil
 }

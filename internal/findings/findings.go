@@ -41,13 +41,14 @@ type Finding struct {
 	Severity Severity
 	Since    time.Time
 	Count    int            // of the things that it is about
+	Many     int            // from this Count on an Info is a Warning; 0 = from none on
 	Facts    map[string]any // strings and numbers, by the names in the documentation
 	Link     string         // of the API, to look closer
 	Text     string         // set by the registry: the sentence in English
 
 	// Clients are the clients that the finding is about. A limited caller sees the
-	// finding if it may see one of them. Since, Count and the facts then describe only
-	// the clients that it may see. The registry sets the facts clients, client and reason.
+	// finding if it may see one of them. Since, Count, the severity by Many and the
+	// facts then describe only the clients that it may see. The registry sets the facts clients, client and reason.
 	Clients []Client
 	// Owner is the limit (apikey.Limit.Owner) that the thing belongs to, "" for none. A
 	// finding without Clients is shown to callers without a limit, and to those with
@@ -79,28 +80,20 @@ type Caller struct {
 
 // Registry has the sources. Its methods may be called from any goroutine.
 type Registry struct {
-	now func() time.Time
-
-	mu      sync.Mutex
+	now     func() time.Time
 	sources []Source
-	kept    []Finding
-	asked   time.Time // with a monotonic reading; zero = never
+
+	mu    sync.Mutex
+	kept  []Finding
+	asked time.Time // with a monotonic reading; zero = never
 }
 
-// New returns a registry. A nil now is time.Now.
-func New(now func() time.Time) *Registry {
+// New returns a registry that asks the sources in this order. A nil now is time.Now.
+func New(now func() time.Time, sources ...Source) *Registry {
 	if now == nil {
 		now = time.Now
 	}
-	return &Registry{now: now}
-}
-
-// Add adds a source.
-func (r *Registry) Add(s Source) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.sources = append(r.sources, s)
-	r.asked = time.Time{}
+	return &Registry{now: now, sources: sources}
 }
 
 // collect asks the sources, or returns their last answers if those are fresh.
@@ -129,25 +122,27 @@ func (r *Registry) refreshLocked(now time.Time) {
 		all = append(all, s()...)
 	}
 	for i := range all {
-		if kindOf(all[i].Code) == nil {
+		if indexOf(all[i].Code) < 0 {
 			panic("findings: no such code: " + string(all[i].Code))
 		}
 	}
 	r.kept, r.asked = all, now
 }
 
-// List returns the findings that a caller may see, the worst first, and among equals the
-// oldest first. more counts the findings beyond the bound.
+// List returns the findings that a caller may see, the worst first, among equals the
+// oldest first, and those of one age in the order of the documentation and of their
+// sentences. more counts the findings beyond the bound.
 func (r *Registry) List(c Caller) (list []Finding, more int) {
 	for _, f := range r.collect() {
-		if !c.Allows(kindOf(f.Code).scope) || !c.narrow(&f) {
+		if !c.Allows(ScopeOf(f.Code)) || !c.narrow(&f) {
 			continue
 		}
 		f.complete()
 		list = append(list, f)
 	}
-	slices.SortStableFunc(list, func(a, b Finding) int {
-		return cmp.Or(slices.Index(severities, a.Severity)-slices.Index(severities, b.Severity), a.Since.Compare(b.Since))
+	slices.SortFunc(list, func(a, b Finding) int {
+		return cmp.Or(slices.Index(severities, a.Severity)-slices.Index(severities, b.Severity), a.Since.Compare(b.Since),
+			indexOf(a.Code)-indexOf(b.Code), cmp.Compare(a.Text, b.Text))
 	})
 	if len(list) > maxFindings {
 		more = len(list) - maxFindings
@@ -184,6 +179,9 @@ func (f *Finding) complete() {
 	if f.Facts == nil {
 		f.Facts = map[string]any{}
 	}
+	if f.Many > 0 && f.Count >= f.Many {
+		f.Severity = Warning
+	}
 	if len(f.Clients) > 0 {
 		list := slices.Clone(f.Clients)
 		slices.SortFunc(list, func(a, b Client) int { return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.ID, b.ID)) })
@@ -217,7 +215,7 @@ func (f *Finding) sentence() string {
 		}
 		pairs = append(pairs, "{"+name+"}", text)
 	}
-	text := kindOf(f.Code).text
+	text := kinds[indexOf(f.Code)].text
 	switch {
 	case f.Facts["limit_bytes"] != nil && f.Code == DiskNearlyFull:
 		text = limitedText

@@ -21,11 +21,9 @@ func codes(list []Finding) string {
 }
 
 func TestTheWorstComesFirst(t *testing.T) {
-	r := New(nil)
-	r.Add(func() []Finding {
+	r := New(nil, func() []Finding {
 		return []Finding{{Code: QueueOld, Severity: Info, Since: then}, {Code: ClientsFull, Severity: Warning, Since: then.Add(time.Hour)}}
-	})
-	r.Add(func() []Finding {
+	}, func() []Finding {
 		return []Finding{{Code: DiskNearlyFull, Severity: Critical, Since: then}, {Code: ClockStep, Severity: Warning, Since: then}}
 	})
 	list, more := r.List(operator())
@@ -36,8 +34,7 @@ func TestTheWorstComesFirst(t *testing.T) {
 
 // TestACallerSeesWhatIsItsOwn: by scope, by the owner of a thing, and by clients.
 func TestACallerSeesWhatIsItsOwn(t *testing.T) {
-	r := New(nil)
-	r.Add(func() []Finding {
+	r := New(nil, func() []Finding {
 		return []Finding{
 			{Code: StoreUnavailable, Severity: Critical, Since: then, Count: 1},
 			{Code: WebhookFailing, Severity: Warning, Since: then, Count: 1, Owner: "prefix:a-"},
@@ -81,8 +78,7 @@ func TestACallerSeesWhatIsItsOwn(t *testing.T) {
 func TestSourcesAreAskedOnceInAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
-		r := New(nil)
-		r.Add(func() []Finding { asked++; return []Finding{{Code: QueueOld, Severity: Info}} })
+		r := New(nil, func() []Finding { asked++; return []Finding{{Code: QueueOld, Severity: Info}} })
 		for range 10 {
 			r.List(operator())
 		}
@@ -94,10 +90,8 @@ func TestSourcesAreAskedOnceInAWhile(t *testing.T) {
 		if r.List(operator()); asked != 2 {
 			t.Errorf("asked %d times, want once more", asked)
 		}
-		r.Refresh()
-		r.Add(func() []Finding { return []Finding{{Code: ClockStep, Severity: Info}} })
-		if list, _ := r.List(operator()); len(list) != 2 {
-			t.Errorf("a new source is not asked: %s", codes(list))
+		if r.Refresh(); asked != 3 {
+			t.Errorf("asked %d times, want once more for the owner", asked)
 		}
 	})
 }
@@ -121,8 +115,7 @@ func TestAStoreAtItsLimitNamesTheLimit(t *testing.T) {
 }
 
 func TestTheListIsBounded(t *testing.T) {
-	r := New(nil)
-	r.Add(func() []Finding {
+	r := New(nil, func() []Finding {
 		return slices.Repeat([]Finding{{Code: WebhookFailing, Severity: Warning}}, maxFindings+7)
 	})
 	if list, more := r.List(operator()); len(list) != maxFindings || more != 7 {
@@ -136,7 +129,39 @@ func TestASourceUsesKnownCodes(t *testing.T) {
 			t.Error("a code without a scope and a text is taken")
 		}
 	}()
-	r := New(nil)
-	r.Add(func() []Finding { return []Finding{{Code: "surprise"}} })
+	r := New(nil, func() []Finding { return []Finding{{Code: "surprise"}} })
 	r.List(operator())
+}
+
+// Findings of one age have one order, also if their source has none.
+func TestTheOrderOfFindingsStays(t *testing.T) {
+	at := time.Now()
+	one := Finding{Code: CertificateExpiring, Severity: Warning, Since: at, Facts: map[string]any{"listener": "http"}}
+	other := Finding{Code: CertificateExpiring, Severity: Warning, Since: at, Facts: map[string]any{"listener": "tcp"}}
+	for _, all := range [][]Finding{{one, other}, {other, one}} {
+		r := New(nil, func() []Finding { return all })
+		list, _ := r.List(Caller{Allows: func(string) bool { return true }})
+		if len(list) != 2 || list[0].Facts["listener"] != "http" {
+			t.Errorf("got %+v, want http first", list)
+		}
+	}
+}
+
+// Many clients are a warning to the caller that sees them, and to no other one.
+func TestTheSeverityIsOfTheClientsThatACallerSees(t *testing.T) {
+	var all []Client
+	for _, id := range []string{"a-1", "b-1", "b-2"} {
+		all = append(all, Client{ID: id, Since: then, Last: then})
+	}
+	r := New(nil, func() []Finding {
+		return []Finding{{Code: DevicesSilent, Severity: Info, Many: 3, Count: 3, Clients: all}}
+	})
+	few := operator()
+	few.Owner, few.Sees = "prefix:a-", func(id string) bool { return strings.HasPrefix(id, "a-") }
+	if list, _ := r.List(few); len(list) != 1 || list[0].Severity != Info {
+		t.Errorf("a tenant with one of the clients sees %+v, want an info", list)
+	}
+	if list, _ := r.List(operator()); len(list) != 1 || list[0].Severity != Warning {
+		t.Errorf("the operator sees %+v, want a warning", list)
+	}
 }

@@ -1,10 +1,6 @@
 package metrics
 
 import (
-	"cmp"
-	"maps"
-	"slices"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/longwire/longwire/gateway"
@@ -48,11 +44,8 @@ func authCollector(read func() AuthStats) prometheus.Collector {
 }
 
 func emitResults(s AuthStats, d *prometheus.Desc, out chan<- prometheus.Metric) {
-	keys := slices.SortedFunc(maps.Keys(s.Results), func(a, b [2]string) int {
-		return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1]))
-	})
-	for _, k := range keys {
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(s.Results[k]), k[0], k[1])
+	for k, n := range s.Results {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), k[0], k[1])
 	}
 }
 

@@ -39,7 +39,7 @@ func TestDeviceAuthentication(t *testing.T) {
 			t.Errorf("the page lacks %s", want)
 		}
 	}
-	families, err := m.Gatherer().Gather()
+	families, err := m.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

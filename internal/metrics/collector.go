@@ -1,8 +1,6 @@
 package metrics
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -69,9 +67,8 @@ func counterBy[T any](name, help, label string, values func(T) map[string]uint64
 
 func by[T any, N int | uint64](kind prometheus.ValueType, name, help, label string, values func(T) map[string]N) metric[T] {
 	return metric[T]{desc(name, help, label), func(t T, d *prometheus.Desc, out chan<- prometheus.Metric) {
-		m := values(t)
-		for _, k := range slices.Sorted(maps.Keys(m)) {
-			out <- prometheus.MustNewConstMetric(d, kind, float64(m[k]), k)
+		for k, n := range values(t) {
+			out <- prometheus.MustNewConstMetric(d, kind, float64(n), k)
 		}
 	}}
 }
@@ -187,6 +184,15 @@ func webhookCollector(read func() WebhookStats) prometheus.Collector {
 		counter("webhook_delivered_total", "Requests to webhooks that were answered 2xx.", func(s S) uint64 { return s.Delivered }),
 		counter("webhook_failed_total", "Requests to webhooks that have failed.", func(s S) uint64 { return s.Failed }),
 		counter("webhook_dead_letters_total", "Events that a webhook has not taken in time.", func(s S) uint64 { return s.DeadLetters }),
+	}}
+}
+
+func timelineCollector(read func() TimelineStats) prometheus.Collector {
+	type S = TimelineStats
+	return &snapshot[S]{read, []metric[S]{
+		gauge("timeline_clients", "Clients whose last events are in memory.", func(s S) float64 { return float64(s.Lines) }),
+		gauge("timeline_bytes", "Bytes of these events.", func(s S) float64 { return float64(s.Bytes) }),
+		gauge("timeline_traces", "Traces of clients that are on.", func(s S) float64 { return float64(s.Traces) }),
 	}}
 }
 

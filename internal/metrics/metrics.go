@@ -121,34 +121,22 @@ func New(s Sources) *Metrics {
 		buildInfo(),
 		m.requests.count, m.requests.duration,
 	)
-	if s.Gateway != nil {
-		m.registry.MustRegister(gatewayCollector(s.Gateway))
-	}
-	if s.TCP != nil {
-		m.registry.MustRegister(tcpCollector(s.TCP))
-	}
-	if s.Auth != nil {
-		m.registry.MustRegister(authCollector(s.Auth))
-	}
-	if s.Audit != nil {
-		m.registry.MustRegister(auditCollector(s.Audit))
-	}
-	if s.HTTP != nil {
-		m.registry.MustRegister(httpCollector(s.HTTP))
-	}
-	if s.Clock != nil {
-		m.registry.MustRegister(clockCollector(s.Clock))
-	}
-	if s.Hooks != nil {
-		m.registry.MustRegister(webhookCollector(s.Hooks))
-	}
-	if s.Timeline != nil {
-		m.registry.MustRegister(timelineCollector(s.Timeline))
-	}
-	if s.Certs != nil {
-		m.registry.MustRegister(certCollector(s.Certs))
-	}
+	register(m, s.Gateway, gatewayCollector)
+	register(m, s.TCP, tcpCollector)
+	register(m, s.Auth, authCollector)
+	register(m, s.Audit, auditCollector)
+	register(m, s.HTTP, httpCollector)
+	register(m, s.Clock, clockCollector)
+	register(m, s.Hooks, webhookCollector)
+	register(m, s.Timeline, timelineCollector)
+	register(m, s.Certs, certCollector)
 	return m
+}
+
+func register[T any](m *Metrics, read func() T, collector func(read func() T) prometheus.Collector) {
+	if read != nil {
+		m.registry.MustRegister(collector(read))
+	}
 }
 
 // Handler serves the page. A failing collector loses only its own lines.
@@ -159,9 +147,6 @@ func (m *Metrics) Handler() http.Handler {
 		EnableOpenMetrics:   true,
 	})
 }
-
-// Gatherer returns the metrics for tests and other exporters.
-func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
 // buildInfo is a gauge that is always 1; its labels describe the running program.
 func buildInfo() prometheus.Collector {

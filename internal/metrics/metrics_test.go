@@ -58,7 +58,7 @@ func page(t *testing.T, m *Metrics) string {
 // requestSeries returns the counters of requests.
 func requestSeries(t *testing.T, m *Metrics) []*dto.Metric {
 	t.Helper()
-	families, err := m.Gatherer().Gather()
+	families, err := m.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func requestSeries(t *testing.T, m *Metrics) []*dto.Metric {
 func TestPagePassesTheLinter(t *testing.T) {
 	m := New(full())
 	m.Request("/v1/clients", "GET", 200, time.Millisecond)
-	families, err := m.Gatherer().Gather()
+	families, err := m.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,18 +61,23 @@ func Admits(token string, h *gateway.Hello) bool {
 
 // Simulator runs simulated devices.
 type Simulator struct {
-	cfg Config
+	cfg  Config
+	life context.Context // ends with Close, and with it a Set or Clear under way
+	end  context.CancelFunc
 
 	changing sync.Mutex // one Set, Clear or Close at a time; taken before mu
 
 	mu      sync.Mutex
 	profile Profile
 	devices []*simulated
-	closed  bool
 }
 
 // New returns a simulator without devices.
-func New(cfg Config) *Simulator { return &Simulator{cfg: cfg} }
+func New(cfg Config) *Simulator {
+	s := &Simulator{cfg: cfg}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s
+}
 
 // Device is the state of one simulated device.
 type Device struct {
@@ -125,28 +130,47 @@ func (s *Simulator) Set(ctx context.Context, count int, p Profile) (Status, erro
 	if count < 1 || count > MaxDevices || !p.Valid() {
 		return Status{}, fmt.Errorf("simulate %d devices with the profile %q", count, p)
 	}
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	if s.isClosed() {
-		return Status{}, ErrClosed
-	}
-	want := map[gateway.ClientID]Profile{}
-	for i := range count {
-		want[idOf(p.of(i), i)] = p.of(i)
-	}
-	if err := s.remove(ctx, func(d *simulated) bool { _, stays := want[d.id]; return !stays }); err != nil {
+	if err := s.change(ctx, func(ctx context.Context) error { return s.set(ctx, count, p) }); err != nil {
 		return Status{}, err
 	}
+	return s.Status(), nil
+}
+
+// change makes one change, which ends with ctx and with Close.
+func (s *Simulator) change(ctx context.Context, do func(context.Context) error) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
+	err := s.life.Err()
+	if err == nil {
+		err = do(ctx)
+	}
+	if err != nil && s.life.Err() != nil {
+		return ErrClosed
+	}
+	return err
+}
+
+func (s *Simulator) set(ctx context.Context, count int, p Profile) error {
+	var ids []gateway.ClientID
 	for i := range count {
-		if err := s.add(ctx, idOf(p.of(i), i), p.of(i)); err != nil {
-			return Status{}, err
+		ids = append(ids, idOf(p.of(i), i))
+	}
+	if err := s.remove(ctx, func(d *simulated) bool { return !slices.Contains(ids, d.id) }); err != nil {
+		return err
+	}
+	for i, id := range ids {
+		if err := s.add(ctx, id, p.of(i)); err != nil {
+			return err
 		}
 		s.mu.Lock()
 		s.profile = p // now that a device has it, also if the next one fails
 		s.mu.Unlock()
 	}
 	s.settle(ctx)
-	return s.Status(), nil
+	return nil
 }
 
 // idOf is the id of the i-th device.
@@ -190,10 +214,10 @@ func (s *Simulator) create(ctx context.Context, id gateway.ClientID, p Profile) 
 }
 
 // Clear ends all devices and removes their clients, with those that an earlier
-// process has left.
-func (s *Simulator) Clear(ctx context.Context) error {
-	s.changing.Lock()
-	defer s.changing.Unlock()
+// process has left. Errors: ErrClosed, and those of Clients.
+func (s *Simulator) Clear(ctx context.Context) error { return s.change(ctx, s.clear) }
+
+func (s *Simulator) clear(ctx context.Context) error {
 	if err := s.remove(ctx, func(*simulated) bool { return true }); err != nil {
 		return err
 	}
@@ -270,19 +294,14 @@ func (s *Simulator) settle(ctx context.Context) {
 	}
 }
 
-func (s *Simulator) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
-}
-
-// Close ends all devices. Their clients stay known.
+// Close ends a Set or Clear under way, and all devices. Their clients stay known.
 func (s *Simulator) Close() {
+	s.end()
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	s.mu.Lock()
 	devices := s.devices
-	s.devices, s.profile, s.closed = nil, "", true
+	s.devices, s.profile = nil, ""
 	s.mu.Unlock()
 	end(devices)
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/longwire/longwire/gateway"
 )
@@ -175,4 +176,40 @@ func TestOnlySimulatedDevicesOfThisProcessAreAdmitted(t *testing.T) {
 			t.Errorf("%s with %q from %v: %t", c.h.Client, c.h.Token, c.h.Remote, got)
 		}
 	}
+}
+
+// hangingRecords answers no CreateClient before its context ends.
+type hangingRecords struct {
+	records
+	asked chan struct{}
+}
+
+func (r *hangingRecords) CreateClient(ctx context.Context, _ gateway.ClientID, _ gateway.ClientChange) (gateway.Client, error) {
+	close(r.asked)
+	<-ctx.Done()
+	return gateway.Client{}, ctx.Err()
+}
+
+// A store that hangs does not hold up the end of the process.
+func TestCloseEndsASet(t *testing.T) {
+	r := &hangingRecords{records{}, make(chan struct{})}
+	s := New(Config{Clients: r, Enabled: func() bool { return true }, Token: NewToken(),
+		Dial: func(context.Context) (net.Conn, error) { return nil, errors.New("no listener") }})
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	failed := make(chan error, 1)
+	go func() { _, err := s.Set(ctx, 1, Steady); failed <- err }()
+	<-r.asked
+	closed := make(chan struct{})
+	go func() { s.Close(); close(closed) }()
+	select {
+	case err := <-failed:
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("Set returns %v, want %v", err, ErrClosed)
+		}
+	case <-time.After(2 * time.Second):
+		t.Error("the end waits for the store")
+		leave()
+	}
+	<-closed
 }

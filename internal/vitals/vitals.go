@@ -4,7 +4,10 @@
 package vitals
 
 import (
+	"cmp"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -167,7 +170,7 @@ func (r *Recorder) tick(now reading) {
 
 func (r *Recorder) mark(m Mark) {
 	if len(r.marks) == maxMarks {
-		r.marks = append(r.marks[:0], r.marks[1:]...)
+		r.marks = slices.Delete(r.marks, 0, 1)
 	}
 	r.marks = append(r.marks, m)
 }
@@ -185,12 +188,9 @@ func (r *Recorder) seriesOf(prefix string, now reading) (*series, error) {
 	s := r.tenants[prefix]
 	if s == nil {
 		if len(r.tenants) >= maxTenants {
-			oldest := ""
-			for p, s := range r.tenants {
-				if oldest == "" || s.asked < r.tenants[oldest].asked {
-					oldest = p
-				}
-			}
+			oldest := slices.MinFunc(slices.Collect(maps.Keys(r.tenants)), func(a, b string) int {
+				return cmp.Compare(r.tenants[a].asked, r.tenants[b].asked)
+			})
 			if now.mono-r.tenants[oldest].asked < idleAfter {
 				return nil, ErrTooMany
 			}
@@ -307,7 +307,7 @@ func (s *series) tick(now reading) {
 		s.minute = next
 	}
 	if len(s.snaps) == perWindow {
-		s.snaps = append(s.snaps[:0], s.snaps[1:]...)
+		s.snaps = slices.Delete(s.snaps, 0, 1)
 	}
 	s.snaps = append(s.snaps, next)
 }
@@ -327,15 +327,12 @@ func pointOf(a, b *snap) kept {
 }
 
 func (s *series) current(now reading) Current {
-	base := &s.snaps[len(s.snaps)-1]
-	for i := range s.snaps {
-		if now.mono-s.snaps[i].mono <= staleBase {
-			base = &s.snaps[i]
-			break
-		}
+	i := slices.IndexFunc(s.snaps, func(old snap) bool { return now.mono-old.mono <= staleBase })
+	if i < 0 {
+		i = len(s.snaps) - 1
 	}
 	live := snap{now, s.read()}
-	p := pointOf(base, &live)
+	p := pointOf(&s.snaps[i], &live)
 	seconds := max(p.Took, time.Second).Seconds()
 	rate := func(n uint64) float64 { return float64(n) / seconds }
 	return Current{Totals: live.Totals, Over: p.Took, Pushes: rate(p.Accepted), Deliver: rate(p.Delivered), AckRate: rate(p.Acked),
@@ -348,10 +345,10 @@ func (s *series) history(from, step time.Duration) History {
 		points = &s.coarse
 	}
 	h := History{Step: step, Begins: s.begun.wall}
-	first := true
-	for p := range points.all {
-		if first {
-			first, h.Begins = false, p.At.Add(-p.Took)
+	for i := range points.list {
+		p := points.at(i)
+		if i == 0 {
+			h.Begins = p.At.Add(-p.Took)
 		}
 		if p.mono >= from {
 			h.Points = append(h.Points, p.Point)
@@ -379,11 +376,5 @@ func (r *ring) add(p kept) {
 	r.next = (r.next + 1) % r.most
 }
 
-// all yields the points, oldest first.
-func (r *ring) all(yield func(*kept) bool) {
-	for i := range r.list {
-		if !yield(&r.list[(r.next+i)%len(r.list)]) {
-			return
-		}
-	}
-}
+// at returns the i-th point; 0 is the oldest.
+func (r *ring) at(i int) *kept { return &r.list[(r.next+i)%len(r.list)] }

@@ -64,24 +64,17 @@ var noUplinksBecause = map[string]string{
 // claims notes the addresses that claim the id, and names them; "" if none is known.
 func (q *Client) claims(f *Facts) string {
 	f.Claims = q.Claims
-	switch last := len(q.Claims) - 1; last {
+	var from []string
+	for _, c := range q.Claims {
+		from = append(from, c.Remote.String())
+	}
+	switch last := len(from) - 1; last {
 	case -1:
 		return ""
 	case 0:
 		return fmt.Sprintf("; all its connections came from the address %s", q.Claims[0].Remote.Addr())
 	default:
-		var from strings.Builder
-		for i, c := range q.Claims {
-			switch i {
-			case 0:
-			case last:
-				from.WriteString(" and ")
-			default:
-				from.WriteString(", ")
-			}
-			from.WriteString(c.Remote.String())
-		}
-		return "; the id was claimed from " + from.String()
+		return "; the id was claimed from " + strings.Join(from[:last], ", ") + " and " + from[last]
 	}
 }
 
