@@ -213,7 +213,7 @@ type Entry struct {
 // Bounds of an entry, in bytes.
 const (
 	MaxEntryKey   = 512
-	MaxEntryValue = 256 << 10
+	MaxEntryValue = 2 << 20 // a dead letter has a payload in JSON, with up to six bytes for one
 )
 
 // StoreStats is a snapshot for metrics.

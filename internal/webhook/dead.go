@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -67,7 +68,7 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 			}
 			if errors.Is(err, errForgotten) {
 				m.cfg.Logger.Warn("the log no longer has the event of a dead letter", "webhook", id, "event", d.Event, "client", d.Client)
-				if err := m.dropDead(ctx, id, d.Event); err != nil {
+				if err := m.dropDead(ctx, e, id, d.Event); err != nil {
 					return n, "", err
 				}
 				continue
@@ -84,7 +85,7 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 			if !a.ok {
 				return n, a.Error, nil
 			}
-			if err := m.dropDead(context.WithoutCancel(ctx), id, d.Event); err != nil {
+			if err := m.dropDead(context.WithoutCancel(ctx), e, id, d.Event); err != nil {
 				return n, "", err
 			}
 			n++
@@ -93,8 +94,16 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 }
 
 // dropDead removes a dead letter.
-func (m *Manager) dropDead(ctx context.Context, id string, event uint64) error {
-	return m.cfg.Gateway.Put(ctx, []gateway.Entry{{Key: deadKey(id, event)}})
+func (m *Manager) dropDead(ctx context.Context, e *endpoint, id string, event uint64) error {
+	m.changes.Lock()
+	defer m.changes.Unlock()
+	if err := m.cfg.Gateway.Put(ctx, []gateway.Entry{{Key: deadKey(id, event)}}); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e.buried = slices.DeleteFunc(e.buried, func(g grave) bool { return g.event == event })
+	return nil
 }
 
 // errForgotten means that the log no longer has an event.

@@ -93,8 +93,11 @@ type answer struct {
 	retryAfter time.Duration
 }
 
-// errUnreadable is the error of an attempt that had nothing to send.
-const errUnreadable = "the event cannot be read from the store"
+// Errors of attempts.
+const (
+	errUnreadable = "the event cannot be read from the store"
+	errGone       = "the endpoint has answered 410 Gone"
+)
 
 // deliver sends an event and passes on the endpoint's reply to the device. A reply that
 // the store cannot take makes the request fail, so that it is repeated.
@@ -161,7 +164,7 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 	case err != nil:
 		a.Error = "the answer ended early: " + plainError(err, w.Timeout)
 	case res.StatusCode == http.StatusGone:
-		a.gone, a.Error = true, "the endpoint has answered 410 Gone"
+		a.gone, a.Error = true, errGone
 	case res.StatusCode/100 == 2:
 		a.ok = true
 	case res.StatusCode/100 == 3:

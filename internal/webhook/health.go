@@ -69,7 +69,7 @@ func (e *endpoint) answeredLocked(r *request, a answer) {
 		e.deliveredLocked(l, it)
 	case a.gone:
 		h.failing = now
-		e.m.disableLocked(e, Gone, "the endpoint has answered 410 Gone")
+		e.disableLocked(Gone)
 		return
 	case e.m.closed:
 	default:
@@ -107,7 +107,7 @@ func (e *endpoint) failedLocked(l *lane, it *item, a answer, now time.Time) bool
 	}
 	h.fails++
 	if now.Sub(h.failing) >= disabledAfter {
-		e.m.disableLocked(e, NoSuccess, "no request has succeeded for five days")
+		e.disableLocked(NoSuccess)
 		return true
 	}
 	if now.Sub(h.failing) >= downAfter {

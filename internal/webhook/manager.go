@@ -47,9 +47,10 @@ type Manager struct {
 
 	mu        sync.Mutex // guards all below, and the endpoints
 	endpoints map[string]*endpoint
-	index     *index // nil after a change
-	position  uint64 // the dispatcher has passed on events up to it
-	saved     uint64 // as it is stored
+	index     *index          // nil after a change
+	position  uint64          // the dispatcher has passed on events up to it
+	saved     uint64          // as it is stored
+	orphans   []gateway.Entry // remove the entries of deleted webhooks
 	closed    bool
 
 	delivered, failed, deadLetters uint64 // since the start
@@ -130,7 +131,7 @@ func (m *Manager) Close() error {
 	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return m.save(ctx)
+	return m.saveAll(ctx)
 }
 
 func (m *Manager) saver() {
@@ -142,8 +143,8 @@ func (m *Manager) saver() {
 			return
 		case <-tick.C:
 		}
-		if err := m.save(m.ctx); err != nil && m.ctx.Err() == nil {
-			m.cfg.Logger.Warn("the positions of webhooks cannot be written", "cause", err)
+		if err := m.saveAll(m.ctx); err != nil && m.ctx.Err() == nil {
+			m.cfg.Logger.Warn("the state of webhooks cannot be written", "cause", err)
 		}
 	}
 }

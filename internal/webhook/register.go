@@ -119,7 +119,7 @@ func (m *Manager) Update(ctx context.Context, id string, limit apikey.Limit, fn 
 	if w.State == Disabled {
 		w.State = was
 	} else {
-		w.Disabled, w.Reason = false, ""
+		w.Disabled, w.Unnoted, w.Reason = false, false, ""
 	}
 	return m.replace(ctx, e, w)
 }
@@ -170,44 +170,17 @@ func (m *Manager) exchange(e *endpoint, w Webhook, filter *feed.Compiled) (Statu
 			p.Next = time.Time{}
 		}
 	}
-	e.hook, e.filter = w, filter
+	e.hook, e.filter, e.unwritten = w, filter, false
 	e.health = health{LastSuccess: e.health.LastSuccess, missed: e.health.missed, lost: e.health.lost}
 	m.beginLocked(e)
 	return e.statusLocked(), nil
 }
 
-// disableLocked disables a webhook; nothing is lost while the log keeps its events.
-func (m *Manager) disableLocked(e *endpoint, reason Reason, detail string) {
+// disableLocked disables the webhook; nothing is lost while the log keeps its events.
+func (e *endpoint) disableLocked(reason Reason) {
 	e.endLocked()
-	e.hook.Disabled, e.hook.Reason = true, reason
-	w, run := e.hook, e.run
-	m.cfg.Logger.Warn("a webhook is disabled", "webhook", w.ID, "reason", detail)
-	// write returns nil if the webhook was changed or deleted since.
-	write := func() error {
-		m.changes.Lock()
-		defer m.changes.Unlock()
-		m.mu.Lock()
-		current := m.endpoints[w.ID] == e && e.run == run
-		m.mu.Unlock()
-		if !current {
-			return nil
-		}
-		if err := m.cfg.Gateway.Put(m.ctx, []gateway.Entry{entry(keyHook+w.ID, w)}); err != nil {
-			return err
-		}
-		return m.cfg.Gateway.Note(m.ctx, gateway.Event{Type: gateway.EventWebhookDisabled, At: m.cfg.Now(), Reason: string(reason),
-			Detail: w.ID + ": " + detail})
-	}
-	m.readers.Go(func() {
-		for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-			if err := write(); err == nil || m.ctx.Err() != nil {
-				return
-			}
-			if sleep(m.ctx, wait) != nil {
-				return
-			}
-		}
-	})
+	e.hook.Disabled, e.hook.Unnoted, e.hook.Reason, e.unwritten = true, true, reason, true
+	e.m.cfg.Logger.Warn("a webhook is disabled", "webhook", e.hook.ID, "reason", reason.text())
 }
 
 // Delete removes a webhook with its dead letters. After an error of the store it is still
@@ -215,43 +188,36 @@ func (m *Manager) disableLocked(e *endpoint, reason Reason, detail string) {
 func (m *Manager) Delete(ctx context.Context, id string, limit apikey.Limit) error {
 	m.changes.Lock()
 	defer m.changes.Unlock()
-	m.mu.Lock()
-	e, err := m.findLocked(id, limit)
-	if err == nil {
-		e.endLocked()
-		delete(m.endpoints, id)
-	}
-	m.mu.Unlock()
+	e, _, err := m.find(id, limit)
 	if err != nil {
 		return err
 	}
-	if err := m.erase(ctx, id); err != nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.endpoints[id] = e
-		m.beginLocked(e)
-		return err
-	}
-	e.http.CloseIdleConnections()
-	return nil
-}
-
-// erase removes the entries of a webhook, first those that make it.
-func (m *Manager) erase(ctx context.Context, id string) error {
-	gone := []gateway.Entry{{Key: keyHook + id}, {Key: keyCursor + id}}
+	rest := []gateway.Entry{{Key: keyCursor + id}}
 	for _, prefix := range []string{keyParked + id + " ", keyDead + id + " "} {
-		err := m.cfg.Gateway.EachEntry(prefix, func(rest string, _ []byte) error {
-			gone = append(gone, gateway.Entry{Key: prefix + rest})
+		err := m.cfg.Gateway.EachEntry(prefix, func(tail string, _ []byte) error {
+			rest = append(rest, gateway.Entry{Key: prefix + tail})
 			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
-	for part := range slices.Chunk(gone, entriesOfARecord) {
-		if err := m.cfg.Gateway.Put(ctx, part); err != nil {
-			return err
-		}
+	err = m.cfg.Gateway.Put(ctx, []gateway.Entry{{Key: keyHook + id}})
+	m.mu.Lock()
+	if err != nil {
+		e.unwritten = true // the store may have removed it
+		m.mu.Unlock()
+		return err
+	}
+	e.endLocked()
+	delete(m.endpoints, id)
+	m.mu.Unlock()
+	e.http.CloseIdleConnections()
+	if err := m.put(ctx, rest); err != nil {
+		m.cfg.Logger.Warn("the other entries of a deleted webhook are removed later", "webhook", id, "cause", err)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.orphans = append(m.orphans, rest...)
 	}
 	return nil
 }

@@ -62,6 +62,14 @@ const (
 // Reasons returns all of them.
 func Reasons() []string { return []string{string(Gone), string(NoSuccess)} }
 
+// text says it to people.
+func (r Reason) text() string {
+	if r == Gone {
+		return errGone
+	}
+	return "no request has succeeded for five days"
+}
+
 // Spec is the part of a webhook that callers set.
 type Spec struct {
 	Name        string            `json:"name,omitempty"`
@@ -177,6 +185,8 @@ type Webhook struct {
 	Older []OlderSecret `json:"older_secrets,omitempty"`
 	// Disabled is apart from Spec.State, so that it can be enabled as it was.
 	Disabled bool `json:"disabled,omitempty"`
+	// Unnoted says that the log may not have the event of it yet.
+	Unnoted bool `json:"unnoted,omitempty"`
 }
 
 // OlderSecret is a secret that signs until a time.

@@ -59,6 +59,9 @@ type faultyStore struct {
 	failAfter         atomic.Int64 // reads of events until all fail; 0 = none fails
 	young             atomic.Bool  // the log has forgotten nothing, although its numbers begin high
 	hidden            atomic.Bool  // no number of the log has an event
+	puts              atomic.Int64 // writes of entries that succeed until all fail, plus 1; 0 = none fails
+	unsure            atomic.Bool  // entries are written, and the caller gets an error
+	mute              atomic.Bool  // no event can be noted
 }
 
 func (s *faultyStore) EventSpan() (forgotten, last uint64, err error) {
@@ -91,10 +94,27 @@ func (s *faultyStore) Client(id gateway.ClientID) (gateway.ClientRecord, error) 
 }
 
 func (s *faultyStore) Put(ctx context.Context, entries []gateway.Entry) error {
-	if s.unwritten.Load() {
+	if s.unwritten.Load() || s.puts.Load() == 1 {
 		return errors.New("the disk cannot be written")
 	}
-	return s.Store.Put(ctx, entries)
+	if s.puts.Load() > 1 {
+		s.puts.Add(-1)
+	}
+	return errors.Join(s.Store.Put(ctx, entries), s.doubt())
+}
+
+func (s *faultyStore) doubt() error {
+	if s.unsure.Load() {
+		return errors.New("the disk may have the entries")
+	}
+	return nil
+}
+
+func (s *faultyStore) Note(ctx context.Context, e gateway.Event) error {
+	if s.mute.Load() {
+		return errors.New("the disk cannot be written")
+	}
+	return s.Store.Note(ctx, e)
 }
 
 // start starts a manager of the store, as a process that begins.
@@ -138,6 +158,9 @@ func encode(ev *gateway.Event, payloads bool) ([]byte, string, error) {
 	b := body{Seq: ev.Seq, Type: string(ev.Type), Client: string(ev.Client)}
 	if ev.Uplink != nil && payloads {
 		b.Text = string(ev.Uplink.Payload)
+	}
+	if len(ev.Result) > 0 && payloads {
+		b.Text = string(ev.Result)
 	}
 	out, err := json.Marshal(b)
 	return out, fmt.Sprint("evt_", ev.Seq), err
