@@ -200,10 +200,18 @@ func (s *server) pullEvents(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.drain.began, cancel)()
-	b, err := s.cfg.Consumers.Pull(ctx, name, view.Key().Limit, lease, r.RemoteAddr, most, wait.d)
+	limit := view.Key().Limit
+	b, err := s.cfg.Consumers.Pull(ctx, name, limit, consumer.Query{Lease: lease, From: r.RemoteAddr, Most: most, Wait: wait.d, Turn: view.Turn})
 	if err != nil {
 		return consumerProblem(err, name)
 	}
+	answered := false
+	defer func() {
+		hungUp := len(b.Events) == 0 && ctx.Err() != nil && s.drain.began.Err() == nil
+		if b.Lease != lease && (!answered || hungUp) { // no caller knows it
+			s.cfg.Consumers.Release(name, limit, b.Lease)
+		}
+	}()
 	if err := view.Alive(); err != nil {
 		return err // the key ended during the wait
 	}
@@ -214,6 +222,7 @@ func (s *server) pullEvents(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	answered = true
 	wait.applied(w.Header())
 	return writeJSON(w, http.StatusOK, out)
 }

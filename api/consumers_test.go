@@ -1,12 +1,15 @@
 package api
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/longwire/longwire/api/internal/problem"
@@ -144,4 +147,51 @@ func TestTheLeaseIsOverAfterRetryAfter(t *testing.T) {
 			t.Errorf("with %v left of the lease Retry-After is %d, want %d", left, got, want)
 		}
 	}
+}
+
+// A first pull whose caller hangs up, or whose events cannot be shown, leaves no lease that
+// nobody knows.
+func TestALeaseThatNobodyKnowsEnds(t *testing.T) {
+	inBubble(t, gateway.Config{}, func(t *testing.T, h *harness) {
+		s := &withoutUplinks{Store: h.store}
+		g := gatewaytest.New(t, s, gateway.Config{})
+		h.handler = New(Config{Gateway: g, Consumers: consumersOf(t, g), Authorizer: apikey.NewKeyset()})
+		h.call("PUT", "/v1/consumers/c", `{"types":["message.received"]}`).want(201)
+		ctx, leave := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			h.handler.ServeHTTP(newRecorder(), newRequest(ctx, "GET", "/v1/consumers/c/events?wait=60s", ""))
+		}()
+		synctest.Wait()
+		h.call("GET", "/v1/consumers/c/events", "").wantProblem(409, problem.LeaseHeld)
+		leave()
+		<-ended
+		b := decode[ConsumerBatch](h.call("GET", "/v1/consumers/c/events", "").want(200))
+		h.call("POST", "/v1/consumers/c/ack", `{"through":"`+b.Through+`","lease":"`+b.Lease+`","release":true}`).want(200)
+
+		if err := gatewaytest.Connect(t, g, "a", gatewaytest.Options{}).Session.Received(t.Context(), 1, bytes.Repeat([]byte("x"), 2<<10)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.failing.Store(true)
+		h.call("GET", "/v1/consumers/c/events", "").wantProblem(503, ofStore)
+		s.failing.Store(false)
+		if b := decode[ConsumerBatch](h.call("GET", "/v1/consumers/c/events", "").want(200)); len(b.Items) != 1 {
+			t.Errorf("%d events, want 1", len(b.Items))
+		}
+	})
+}
+
+// withoutUplinks is a store that cannot read uplinks while failing is set.
+type withoutUplinks struct {
+	gateway.Store
+	failing atomic.Bool
+}
+
+func (s *withoutUplinks) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
+	if s.failing.Load() {
+		return gateway.Page[gateway.Uplink, uint64]{}, gateway.ErrUnavailable
+	}
+	return s.Store.Uplinks(client, after, limit)
 }

@@ -79,6 +79,15 @@ func (v *View) scan(ctx context.Context) (release func(), err error) {
 	}
 }
 
+// Turn is scan for a read that begins so many numbers behind the end of the log. Near the end
+// it does not wait.
+func (v *View) Turn(ctx context.Context, behind uint64) (release func(), err error) {
+	if behind <= nearEnd {
+		return func() {}, nil
+	}
+	return v.scan(ctx)
+}
+
 // Event returns the event with a number, ok false if none is kept that the caller may
 // see.
 func (v *View) Event(number uint64) (e gateway.Event, ok bool, err error) {
