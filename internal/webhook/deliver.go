@@ -160,6 +160,9 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 	reply, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	a.Status, a.Duration = res.StatusCode, time.Since(begun)
 	a.Answer = strings.ToValidUTF8(string(reply[:min(len(reply), shownAnswer)]), "\uFFFD")
+	if err != nil && ctx.Err() != nil && res.StatusCode/100 == 2 && !(w.Reply && res.StatusCode == http.StatusOK) {
+		err = nil // the status has taken the event, and the rest of the body is only late
+	}
 	switch {
 	case err != nil:
 		a.Error = "the answer ended early: " + plainError(err, w.Timeout)
