@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -194,4 +195,50 @@ func (s *withoutUplinks) Uplinks(client gateway.ClientID, after uint64, limit in
 		return gateway.Page[gateway.Uplink, uint64]{}, gateway.ErrUnavailable
 	}
 	return s.Store.Uplinks(client, after, limit)
+}
+
+// One pull, and one write of a stream, have a bounded part of a log of large payloads, and
+// the reader gets all of it in the end.
+func TestLargePayloadsComeInParts(t *testing.T) {
+	inBubble(t, gateway.Config{}, func(t *testing.T, h *harness) {
+		h.handler = New(Config{Gateway: h.gateway, Consumers: consumersOf(t, h.gateway), Authorizer: apikey.NewKeyset()})
+		h.call("PUT", "/v1/consumers/c", `{"types":["message.received"]}`).want(201)
+		const sent = 100
+		link := gatewaytest.Connect(t, h.gateway, "a", gatewaytest.Options{})
+		for i := range sent {
+			if err := link.Session.Received(t.Context(), uint64(i+1), bytes.Repeat([]byte("x"), gateway.MaxPayload)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		var b ConsumerBatch
+		for got := 0; got < sent; {
+			b = decode[ConsumerBatch](h.call("GET", "/v1/consumers/c/events?max=1000&lease="+b.Lease, "").want(200))
+			if n := len(b.Items); n == 0 || n > maxPullBytes/gateway.MaxPayload || b.Through != b.Items[n-1].Sequence && got+n < sent {
+				t.Fatalf("%d events of %d bytes each in one answer, through %s", n, gateway.MaxPayload, b.Through)
+			}
+			got += len(b.Items)
+			h.call("POST", "/v1/consumers/c/ack", `{"through":"`+b.Through+`","lease":"`+b.Lease+`"}`).want(200)
+		}
+		w := &largestWrite{ResponseRecorder: newRecorder()}
+		r := newRequest(t.Context(), "GET", "/v1/events?types=message.received&after=earliest&follow=false", "")
+		h.handler.ServeHTTP(w, r)
+		if n := strings.Count(w.Body.String(), "event: message.received"); n != sent {
+			t.Errorf("the stream has %d events, want %d", n, sent)
+		}
+		if w.bytes > gateway.MaxPayload+2*maxPooled {
+			t.Errorf("a write of the stream has %d bytes", w.bytes)
+		}
+	})
+}
+
+// largestWrite knows the size of its largest write.
+type largestWrite struct {
+	*httptest.ResponseRecorder
+	bytes int
+}
+
+func (w *largestWrite) Write(b []byte) (int, error) {
+	w.bytes = max(w.bytes, len(b))
+	return w.ResponseRecorder.Write(b)
 }

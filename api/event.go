@@ -111,6 +111,20 @@ func (d *EventData) showRepair(r *gateway.StoreRepair) {
 	}
 }
 
+// size is the number of bytes of the payload or the result.
+func (d *EventData) size() (n int) {
+	if d.Result != nil {
+		n += len(*d.Result)
+	}
+	if u := d.Uplink; u != nil {
+		n += len(u.Base64)
+		if u.Text != nil {
+			n += len(*u.Text)
+		}
+	}
+	return n + len(d.ResultBase64)
+}
+
 // hidePayloads removes the payloads, which only a key with messages:read may see.
 func (d *EventData) hidePayloads() {
 	if d.Result != nil || d.ResultBase64 != nil || d.Uplink != nil {

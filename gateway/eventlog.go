@@ -332,7 +332,12 @@ func (s *Subscription) readStore(buf []Event, n int) ([]Event, <-chan struct{}, 
 
 // fetch reads events behind the position from the store.
 func (s *Subscription) fetch(buf []Event, n int) ([]Event, uint64, error) {
-	forgotten, _, err := s.l.store.EventSpan()
+	events, through, err := s.l.store.Events(s.next, n, buf)
+	if err != nil {
+		return buf, 0, err
+	}
+	s.l.read(through)                          // a later cursor at the end stands behind these
+	forgotten, _, err := s.l.store.EventSpan() // it is read last: the store forgets during the read, too
 	if err != nil {
 		return buf, 0, err
 	}
@@ -341,9 +346,7 @@ func (s *Subscription) fetch(buf []Event, n int) ([]Event, uint64, error) {
 		s.next = forgotten
 		return buf, 0, ErrOverflow
 	}
-	buf, through, err := s.l.store.Events(s.next, n, buf)
-	s.l.read(through) // a later cursor at the end stands behind these
-	return buf, through, err
+	return events, through, nil
 }
 
 // read appends up to n events above next and returns the position behind them.
