@@ -90,6 +90,7 @@ type answer struct {
 	body       []byte // that was sent
 	ok         bool
 	gone       bool
+	unread     bool // nothing was sent: the event could not be read
 	retryAfter time.Duration
 }
 
@@ -104,7 +105,7 @@ const (
 func (m *Manager) deliver(ctx context.Context, client *http.Client, w *Webhook, ev *gateway.Event, try int, replay bool) answer {
 	body, id, err := m.cfg.Encode(ev, w.Payloads)
 	if err != nil {
-		return answer{Attempt: Attempt{At: m.cfg.Now(), Event: ev.Seq, Type: ev.Type, Client: ev.Client, Try: try, Replay: replay,
+		return answer{unread: true, Attempt: Attempt{At: m.cfg.Now(), Event: ev.Seq, Type: ev.Type, Client: ev.Client, Try: try, Replay: replay,
 			Error: errUnreadable}}
 	}
 	a, reply, kind := m.post(ctx, client, w, id, body, replay)

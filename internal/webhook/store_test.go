@@ -226,3 +226,25 @@ func TestRedeliveredLettersAreNotCounted(t *testing.T) {
 		}
 	})
 }
+
+// An event that cannot be read is no failure of its endpoint: without a request it is not
+// down, and a webhook without other events is not disabled.
+func TestAnEventThatCannotBeReadIsNoFailureOfItsEndpoint(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		h := w.create(r, Spec{RetryFor: time.Hour})
+		text := "1"
+		w.unread.Store(&text)
+		w.send(w.connect("a"), 1, 2)
+		time.Sleep(10 * time.Minute)
+		if s := w.status(h); s.Down || !s.Failing.IsZero() {
+			w.Errorf("after ten minutes: down %v, failing since %v", s.Down, s.Failing)
+		}
+		time.Sleep(6 * 24 * time.Hour)
+		dead, _, err := w.m.Dead(h.ID, apikey.Limit{}, 0, 10)
+		if s := w.status(h); s.Condition() != Active || len(dead) != 1 || err != nil {
+			w.Errorf("after six days: %s, %d dead letters, %v", s.Condition(), len(dead), err)
+		}
+		w.want(r, "a", "2")
+	})
+}
