@@ -84,14 +84,22 @@ func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
 	return found
 }
 
+// Names reports whether the filter selects the type and the client of an event, which never
+// change. Groups and labels do.
+func (c *Compiled) Names(e *gateway.Event) bool {
+	f := &c.filter
+	if c.types != nil && !c.types[e.Type] {
+		return false
+	}
+	return e.Type == gateway.EventStoreRepaired || // any client's events may be among the lost ones
+		(f.Client == "" || e.Client == f.Client) && strings.HasPrefix(string(e.Client), f.Prefix)
+}
+
 // Wants reports whether the filter selects an event that the caller may see.
 func (c *Compiled) Wants(e *gateway.Event) (bool, error) {
 	f := &c.filter
-	if e.Type == gateway.EventStoreRepaired { // any client's events may be among the lost ones
-		return c.types == nil || c.types[e.Type], nil
-	}
-	if c.types != nil && !c.types[e.Type] || f.Client != "" && e.Client != f.Client || !strings.HasPrefix(string(e.Client), f.Prefix) {
-		return false, nil
+	if named := c.Names(e); !named || e.Type == gateway.EventStoreRepaired {
+		return named, nil
 	}
 	if in, err := c.within(e); err != nil || !in {
 		return false, err
@@ -104,6 +112,22 @@ func (c *Compiled) Wants(e *gateway.Event) (bool, error) {
 	}
 	s, err := c.lookup.of(e)
 	return err == nil && f.matches(&s), err
+}
+
+// Select returns the events that Wants selects, in place. It returns the error of an event that
+// cannot be judged: the caller reads it again, because it may be another tenant's.
+func (c *Compiled) Select(events []gateway.Event) ([]gateway.Event, error) {
+	kept := events[:0]
+	for i := range events {
+		wanted, err := c.Wants(&events[i])
+		if err != nil {
+			return nil, err
+		}
+		if wanted {
+			kept = append(kept, events[i])
+		}
+	}
+	return kept, nil
 }
 
 // within reports whether an event is about a client within the limit, or about a

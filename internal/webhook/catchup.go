@@ -82,7 +82,7 @@ func (e *endpoint) catchUp(ctx context.Context, filter *feed.Compiled, run uint6
 			err = nil
 		}
 		if err == nil {
-			events, err = wanted(filter, events)
+			events, err = filter.Select(events)
 		}
 		<-e.m.slots
 		if err != nil {

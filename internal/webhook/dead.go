@@ -64,7 +64,7 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 				return n, "", err
 			}
 			if d.Body == nil {
-				d.Body, d.ID, err = m.encodeAgain(ctx, d.Event, w.Payloads)
+				d.Body, d.ID, err = m.encodeAgain(d.Event, w.Payloads)
 			}
 			if errors.Is(err, errForgotten) {
 				m.cfg.Logger.Warn("the log no longer has the event of a dead letter", "webhook", id, "event", d.Event, "client", d.Client)
@@ -110,19 +110,15 @@ func (m *Manager) dropDead(ctx context.Context, e *endpoint, id string, event ui
 var errForgotten = errors.New("the log no longer has this event")
 
 // encodeAgain returns the body for the event of that number, and its id.
-func (m *Manager) encodeAgain(ctx context.Context, number uint64, payloads bool) (body []byte, id string, err error) {
-	sub, _, err := m.cfg.Gateway.Subscribe(number - 1)
+func (m *Manager) encodeAgain(number uint64, payloads bool) (body []byte, id string, err error) {
+	ev, ok, err := m.cfg.Gateway.Event(number)
 	if err != nil {
 		return nil, "", err
 	}
-	events, err := sub.Read(ctx, make([]gateway.Event, 0, 1))
-	if errors.Is(err, gateway.ErrOverflow) || err == nil && (len(events) == 0 || events[0].Seq != number) {
+	if !ok {
 		return nil, "", errForgotten
 	}
-	if err != nil {
-		return nil, "", err
-	}
-	return m.cfg.Encode(&events[0], payloads)
+	return m.cfg.Encode(&ev, payloads)
 }
 
 // replayPause is the least time between two requests of a replay.
@@ -169,7 +165,7 @@ func (e *endpoint) replay(ctx context.Context, w *Webhook, filter *feed.Compiled
 	for sub.Position() < until {
 		events, err := sub.Read(ctx, make([]gateway.Event, 0, scanEvents)) // until may have no event
 		if err == nil {
-			events, err = wanted(filter, events)
+			events, err = filter.Select(events)
 		}
 		if err != nil && !errors.Is(err, gateway.ErrOverflow) {
 			return err

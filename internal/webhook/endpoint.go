@@ -106,23 +106,6 @@ func (e *endpoint) leaveLocked(it *item) bool {
 // waitingLocked returns how many events are in memory.
 func (e *endpoint) waitingLocked() int { return e.order.Len() + e.reread }
 
-// wanted returns the events that a filter selects. At an event that
-// cannot be judged it returns the error: the caller reads the event again, because the
-// event may be another tenant's.
-func wanted(filter *feed.Compiled, events []gateway.Event) ([]gateway.Event, error) {
-	kept := events[:0]
-	for i := range events {
-		ok, err := filter.Wants(&events[i])
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			kept = append(kept, events[i])
-		}
-	}
-	return kept, nil
-}
-
 // takeLocked takes an event that the endpoint wants.
 func (e *endpoint) takeLocked(ev *gateway.Event) {
 	key := laneOf(ev)

@@ -273,7 +273,7 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 		return
 	}
 	var next time.Time
-	from := ^uint64(0)
+	from, tried := ^uint64(0), map[uint64]bool{}
 	e.scanned = 0
 	for key, p := range e.parked {
 		if p.live || !e.hasRoomLocked(key, p) {
@@ -288,6 +288,9 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 		p.scanned = true
 		e.scanned++
 		from = min(from, max(p.First-1, p.read))
+		if p.Fails > 0 {
+			tried[p.First] = true
+		}
 	}
 	if e.scanned == 0 {
 		if e.scanAt = now.Add(maxPause); !next.IsZero() {
@@ -299,7 +302,7 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 	e.scanning = true
 	run, ctx, filter := e.run, e.ctx, e.filter
 	e.m.readers.Go(func() {
-		err := e.scan(ctx, filter, run, from)
+		err := e.scan(ctx, filter, run, from, tried)
 		e.m.mu.Lock()
 		defer e.m.mu.Unlock()
 		if run != e.run {
@@ -322,8 +325,9 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 // scan reads the log behind from and gives the events of the scanned clients to their
 // lanes. When it has come to the endpoint's position, the clients get their events from
 // the dispatcher again. It ends early when a lane has its share. The next scan starts at
-// that position, so that a backlog is read once and not once for each share.
-func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, from uint64) error {
+// that position, so that a backlog is read once and not once for each share. The events
+// numbered tried were sent before.
+func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run, from uint64, tried map[uint64]bool) error {
 	sub, err := e.subscribe(from)
 	if err != nil {
 		return err
@@ -359,7 +363,7 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, 
 			continue
 		}
 		if err == nil {
-			events, err = wanted(filter, events)
+			events, err = wantedOf(filter, events, tried)
 		}
 		if err != nil {
 			return err
@@ -372,6 +376,23 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, 
 		}
 		e.m.mu.Unlock()
 	}
+}
+
+// wantedOf returns the events that a filter selects. It has selected those numbered tried: they
+// stay, although their clients may have other groups and labels by now.
+func wantedOf(filter *feed.Compiled, events []gateway.Event, tried map[uint64]bool) (kept []gateway.Event, err error) {
+	for i := range events {
+		wanted := tried[events[i].Seq] && filter.Names(&events[i])
+		if !wanted {
+			if wanted, err = filter.Wants(&events[i]); err != nil {
+				return nil, err
+			}
+		}
+		if wanted {
+			kept = append(kept, events[i])
+		}
+	}
+	return kept, nil
 }
 
 // rereadLocked gives events to the lanes of scanned clients.

@@ -248,3 +248,44 @@ func TestAnEventThatCannotBeReadIsNoFailureOfItsEndpoint(t *testing.T) {
 		w.want(r, "a", "2")
 	})
 }
+
+// An event that was sent and failed is sent again although its client has left the group, or
+// the store, in the meantime: the webhook has selected it.
+func TestARetryIsNotJudgedAgain(t *testing.T) {
+	for _, forget := range []bool{false, true} {
+		inWorld(t, func(w *world) {
+			r := w.receiver("r")
+			h := w.create(r, Spec{Filter: feed.Filter{Types: []string{"message.acked"}, Group: "g"}})
+			groups := []string{"g"}
+			if _, err := w.g.CreateClient(w.Context(), "a", gateway.ClientChange{Groups: &groups}); err != nil {
+				w.Fatal(err)
+			}
+			r.answers(func(context.Context, body, int) *http.Response { return status(500) })
+			w.note("a")
+			w.note("a")
+			time.Sleep(10 * time.Second)
+			if s := w.status(h); s.Parked != 1 {
+				w.Fatalf("%d parked clients, want 1", s.Parked)
+			}
+			var err error
+			if forget {
+				_, err = w.g.Forget(w.Context(), "a")
+			} else {
+				groups = nil
+				_, err = w.g.UpdateClient(w.Context(), "a", gateway.ClientChange{Groups: &groups})
+			}
+			if err != nil {
+				w.Fatal(err)
+			}
+			r.answers(nil)
+			w.restart()
+			time.Sleep(5 * time.Minute)
+			if got := r.all(); len(got) != 1 {
+				w.Errorf("forgotten %v: %d events, want the one that had failed", forget, len(got))
+			}
+			if s := w.status(h); s.Parked > 0 {
+				w.Errorf("forgotten %v: %d parked clients", forget, s.Parked)
+			}
+		})
+	}
+}

@@ -129,18 +129,9 @@ func (s *Subscription) Next(ctx context.Context, buf []gateway.Event) ([]gateway
 		if err := s.view.Alive(); err != nil {
 			return buf, err // the key ended during the wait
 		}
-		kept := buf[:start]
-		for i := start; i < len(more); i++ {
-			wanted, err := s.filter.Wants(&more[i])
-			if err != nil {
-				return kept, err
-			}
-			if wanted {
-				kept = append(kept, more[i])
-			}
-		}
-		if len(kept) > start {
-			return kept, nil
+		kept, err := s.filter.Select(more[start:])
+		if err != nil || len(kept) > 0 {
+			return more[:start+len(kept)], err
 		}
 		passed += len(more) - start
 		buf = more[:start]
