@@ -17,6 +17,17 @@ func (e *endpoint) subscribe(after uint64) (*gateway.Subscription, error) {
 	return sub, err
 }
 
+// read returns the next events, none at the end of the log. It counts those that were forgotten.
+func (e *endpoint) read(ctx context.Context, sub *gateway.Subscription, buf []gateway.Event) ([]gateway.Event, error) {
+	before := sub.Position()
+	events, err := sub.Read(ctx, buf)
+	if errors.Is(err, gateway.ErrOverflow) {
+		e.missedTo(before, sub.Position())
+		return nil, nil
+	}
+	return events, err
+}
+
 func (e *endpoint) missedTo(from, to uint64) {
 	e.m.mu.Lock()
 	n, id := e.missedLocked(from, to), e.hook.ID
@@ -75,12 +86,7 @@ func (e *endpoint) catchUp(ctx context.Context, filter *feed.Compiled, run uint6
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		before := sub.Position()
-		events, err := sub.Read(ctx, make([]gateway.Event, 0, scanEvents)) // the position may have no event
-		if errors.Is(err, gateway.ErrOverflow) {
-			e.missedTo(before, sub.Position())
-			err = nil
-		}
+		events, err := e.read(ctx, sub, make([]gateway.Event, 0, scanEvents))
 		if err == nil {
 			events, err = filter.Select(events)
 		}

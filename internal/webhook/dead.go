@@ -76,7 +76,7 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 			if err != nil {
 				return n, errUnreadable, nil
 			}
-			a, _, _ := m.post(ctx, e.http, &w, d.ID, d.Body, true)
+			a, _, _ := e.post(ctx, &w, d.ID, d.Body, true)
 			a.Event, a.Type, a.Client, a.Try, a.Replay = d.Event, d.Type, d.Client, 1, true
 			m.mu.Lock()
 			e.attempts.add(a.Attempt, len(e.m.endpoints))
@@ -181,7 +181,7 @@ func (e *endpoint) replay(ctx context.Context, w *Webhook, filter *feed.Compiled
 				if err := e.untilAsked(ctx); err != nil {
 					return err
 				}
-				a := e.m.deliver(ctx, e.http, w, &ev, try, true)
+				a := e.deliver(ctx, w, &ev, try, true)
 				e.m.mu.Lock()
 				e.attempts.add(a.Attempt, len(e.m.endpoints))
 				if ctx.Err() == nil {

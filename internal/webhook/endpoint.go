@@ -30,12 +30,12 @@ type item struct {
 
 // endpoint delivers to one webhook. All fields are guarded by Manager.mu.
 type endpoint struct {
-	m      *Manager
-	hook   Webhook
-	filter *feed.Compiled // of Manager.compile; fixed during a run
-	http   *http.Client
-	behind bool   // the dispatcher passes it over: it is paused, or reads the log itself
-	at     uint64 // while behind: the position up to which it has taken events
+	m         *Manager
+	hook      Webhook
+	filter    *feed.Compiled // of Manager.compile; fixed during a run
+	transport http.RoundTripper
+	behind    bool   // the dispatcher passes it over: it is paused, or reads the log itself
+	at        uint64 // while behind: the position up to which it has taken events
 
 	run       uint64          // rises with each change of the webhook; requests of an earlier run count no more
 	ctx       context.Context // of the run
@@ -183,7 +183,7 @@ func (e *endpoint) pumpLocked() {
 // grown its stack costs less than a new one.
 func (e *endpoint) send(r *request) {
 	for r != nil {
-		a := e.m.deliver(r.ctx, e.http, &r.hook, &r.item.event, r.try, false)
+		a := e.deliver(r.ctx, &r.hook, &r.item.event, r.try, false)
 		e.m.mu.Lock()
 		e.m.requestedLocked(&r.hook, -1)
 		e.answeredLocked(r, a)

@@ -432,7 +432,7 @@ func TestAnOpenConnectionIsNoWayAroundARule(t *testing.T) {
 		if secure {
 			roots := x509.NewCertPool()
 			roots.AddCert(srv.Certificate())
-			m.endpoints[h.ID].http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+			m.endpoints[h.ID].transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
 		}
 		test := func() Attempt {
 			a, err := m.Test(t.Context(), h.ID, apikey.Limit{})

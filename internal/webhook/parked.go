@@ -152,11 +152,7 @@ func (e *endpoint) parkAgainLocked() {
 		if !p.live { // the log may have its return
 			q.Next, q.Left, q.Back = e.settledAt(now), time.Time{}, p.Back
 		}
-		for _, list := range [][]*item{l.scan, l.queue} {
-			for _, waits := range list {
-				e.doneLocked(waits)
-			}
-		}
+		e.clearLocked(l)
 		e.leaveScanLocked(p)
 		e.parked[key], e.touched[key] = q, true
 		delete(e.lanes, key)
@@ -225,12 +221,8 @@ func (e *endpoint) unparkLocked(key string, p *parking) {
 // parkLocked parks the client of a lane: it drops the events that wait, which are read again.
 func (e *endpoint) parkLocked(l *lane, it *item, fails int, now time.Time) {
 	q := &parking{First: it.event.Seq, Fails: fails, Since: l.since, Failing: now.Sub(l.since), began: l.since}
-	for _, list := range [][]*item{l.scan, l.queue} {
-		for _, waits := range list {
-			e.doneLocked(waits)
-		}
-	}
-	l.scan, l.queue, l.fails, l.since, l.next = nil, nil, 0, time.Time{}, time.Time{}
+	e.clearLocked(l)
+	l.fails, l.since, l.next = 0, time.Time{}, time.Time{}
 	e.roomLocked()
 	if p := e.parked[l.key]; p != nil {
 		e.leaveScanLocked(p)
@@ -356,12 +348,7 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run, from ui
 			}
 			continue
 		}
-		before := sub.Position()
-		events, err := sub.Read(ctx, buf) // the position may have no event
-		if errors.Is(err, gateway.ErrOverflow) {
-			e.missedTo(before, sub.Position())
-			continue
-		}
+		events, err := e.read(ctx, sub, buf)
 		if err == nil {
 			events, err = wantedOf(filter, events, tried)
 		}

@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 
@@ -18,8 +19,12 @@ func (m *Manager) newEndpoint(w Webhook) (*endpoint, error) {
 	if err != nil {
 		return nil, &FieldError{"types", err.Error()}
 	}
-	return &endpoint{m: m, hook: w, filter: filter, behind: true, http: m.newHTTP(), lanes: map[string]*lane{}, parked: map[string]*parking{},
-		touched: map[string]bool{}}, nil
+	e := &endpoint{m: m, hook: w, filter: filter, behind: true, transport: m.cfg.transport, lanes: map[string]*lane{}, parked: map[string]*parking{},
+		touched: map[string]bool{}}
+	if e.transport == nil {
+		e.transport = m.newTransport()
+	}
+	return e, nil
 }
 
 // compile returns the filter of a webhook. With Settle it selects the returns of the clients
@@ -212,7 +217,7 @@ func (m *Manager) Delete(ctx context.Context, id string, limit apikey.Limit) err
 	e.endLocked()
 	delete(m.endpoints, id)
 	m.mu.Unlock()
-	e.http.CloseIdleConnections()
+	(&http.Client{Transport: e.transport}).CloseIdleConnections()
 	if err := m.put(ctx, rest); err != nil {
 		m.cfg.Logger.Warn("the other entries of a deleted webhook are removed later", "webhook", id, "cause", err)
 		m.mu.Lock()
