@@ -488,7 +488,7 @@ func (g *troubled) hook(url string) {
 
 func (g *troubled) changeHook(change func(*webhook.Spec)) {
 	g.Helper()
-	_, err := g.webhooks.Update(g.Context(), g.webhooks.List(apikey.Limit{})[0].ID, apikey.Limit{}, func(s *webhook.Spec) error {
+	err := g.webhooks.Update(g.Context(), g.webhooks.List(apikey.Limit{})[0].ID, apikey.Limit{}, func(s *webhook.Spec) error {
 		s.State = webhook.Active
 		change(s)
 		return nil

@@ -54,7 +54,13 @@ func Compile(f Filter, limit apikey.Limit, lookup *Lookup) (*Compiled, error) {
 		if c.types == nil {
 			c.types = make(map[gateway.EventType]bool)
 		}
-		if !selectTypes(pattern, c.types) {
+		known := false
+		for _, t := range Types {
+			if selects(pattern, t) {
+				c.types[t], known = true, true
+			}
+		}
+		if !known {
 			return nil, UnknownTypeError(pattern)
 		}
 	}
@@ -67,21 +73,15 @@ func (c *Compiled) Types() (list []gateway.EventType, every bool) {
 	return slices.Collect(maps.Keys(c.types)), c.types == nil
 }
 
-// Selects reports whether a pattern of Filter.Types selects a type.
-func Selects(pattern string, t gateway.EventType) bool {
-	prefix, wild := strings.CutSuffix(pattern, "*")
-	return string(t) == pattern || wild && strings.HasPrefix(string(t), prefix)
+// Asks reports whether the filter selects events of a type.
+func (f *Filter) Asks(t gateway.EventType) bool {
+	return len(f.Types) == 0 || slices.ContainsFunc(f.Types, func(pattern string) bool { return selects(pattern, t) })
 }
 
-func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
-	found := false
-	for _, t := range Types {
-		if Selects(pattern, t) {
-			wanted[t] = true
-			found = true
-		}
-	}
-	return found
+// selects reports whether a pattern of Filter.Types selects a type.
+func selects(pattern string, t gateway.EventType) bool {
+	prefix, wild := strings.CutSuffix(pattern, "*")
+	return string(t) == pattern || wild && strings.HasPrefix(string(t), prefix)
 }
 
 // Names reports whether the filter selects the type and the client of an event, which never
@@ -110,7 +110,7 @@ func (c *Compiled) Wants(e *gateway.Event) (bool, error) {
 	if e.Client == "" {
 		return false, nil
 	}
-	s, err := c.lookup.of(e)
+	s, err := c.lookup.Subject(e)
 	return err == nil && f.matches(&s), err
 }
 
@@ -148,8 +148,8 @@ func (c *Compiled) within(e *gateway.Event) (bool, error) {
 	case l.Group == "":
 		return l.Prefix != "" && strings.HasPrefix(string(e.Client), l.Prefix), nil
 	}
-	s, err := c.lookup.of(e)
-	j, in := (&gateway.ClientRecord{Groups: s.groups, Joined: s.joined}).In(l.Group)
+	s, err := c.lookup.Subject(e)
+	j, in := (&gateway.ClientRecord{Groups: s.Groups, Joined: s.joined}).In(l.Group)
 	if err != nil || !in || e.Seq <= j.Event || e.Message == "" {
 		return err == nil && in && e.Seq > j.Event, err
 	}
@@ -160,12 +160,12 @@ func (c *Compiled) within(e *gateway.Event) (bool, error) {
 	return err == nil && (m.seq > j.Seq || l.Covers(m.owner)), err
 }
 
-func (f *Filter) matches(s *subject) bool {
-	if f.Group != "" && !slices.Contains(s.groups, f.Group) {
+func (f *Filter) matches(s *Subject) bool {
+	if f.Group != "" && !slices.Contains(s.Groups, f.Group) {
 		return false
 	}
 	for k, v := range f.Labels {
-		if got, ok := s.labels[k]; !ok || got != v {
+		if got, ok := s.Labels[k]; !ok || got != v {
 			return false
 		}
 	}

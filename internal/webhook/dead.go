@@ -14,7 +14,7 @@ import (
 
 // Dead returns dead letters, oldest first: up to limit behind the event numbered after.
 func (m *Manager) Dead(id string, l apikey.Limit, after uint64, limit int) (list []DeadLetter, more bool, err error) {
-	if _, err := m.Get(id, l); err != nil {
+	if _, _, err := m.find(id, l); err != nil {
 		return nil, false, err
 	}
 	if err := m.save(context.Background()); err != nil {

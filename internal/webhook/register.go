@@ -31,7 +31,7 @@ func (m *Manager) newEndpoint(w Webhook) (*endpoint, error) {
 // whose ends the webhook asks for, also if it does not ask for these.
 func (m *Manager) compile(w *Webhook) (*feed.Compiled, error) {
 	f := w.Filter
-	if w.Settle > 0 && w.asksFor(gateway.EventClientDisconnected) && !w.asksFor(gateway.EventClientConnected) {
+	if w.Settle > 0 && w.Filter.Asks(gateway.EventClientDisconnected) && !w.Filter.Asks(gateway.EventClientConnected) {
 		f.Types = append(slices.Clone(f.Types), string(gateway.EventClientConnected))
 	}
 	return feed.Compile(f, w.Limit, m.cfg.Lookup)
@@ -67,11 +67,13 @@ func (m *Manager) Create(ctx context.Context, s Spec, limit apikey.Limit, payloa
 		after = sub.Position()
 	}
 	e.at, e.stored = after, cursor{Mark: after}
-	if err := m.cfg.Gateway.Put(ctx, []gateway.Entry{entry(keyHook+w.ID, w), entry(keyCursor+w.ID, e.stored)}); err != nil {
-		return Webhook{}, err
-	}
+	err = m.cfg.Gateway.Put(ctx, []gateway.Entry{entry(keyHook+w.ID, w), entry(keyCursor+w.ID, e.stored)})
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err != nil { // the store may have it, and no caller knows its secret
+		m.orphans = append(m.orphans, gateway.Entry{Key: keyHook + w.ID}, gateway.Entry{Key: keyCursor + w.ID})
+		return Webhook{}, err
+	}
 	m.endpoints[w.ID] = e
 	m.beginLocked(e)
 	return w, nil
@@ -108,18 +110,18 @@ func (m *Manager) find(id string, limit apikey.Limit) (*endpoint, Webhook, error
 
 // Update changes a webhook by fn, which may return a *FieldError. A disabled one whose
 // state fn sets to Active continues at its cursor.
-func (m *Manager) Update(ctx context.Context, id string, limit apikey.Limit, fn func(s *Spec) error) (Status, error) {
+func (m *Manager) Update(ctx context.Context, id string, limit apikey.Limit, fn func(s *Spec) error) error {
 	m.changes.Lock()
 	defer m.changes.Unlock()
 	e, w, err := m.find(id, limit)
 	if err != nil {
-		return Status{}, err
+		return err
 	}
 	w.Headers = maps.Clone(w.Headers)
 	was := w.State
 	w.State = w.Condition()
 	if err := fn(&w.Spec); err != nil {
-		return Status{}, err
+		return err
 	}
 	if w.State == Disabled {
 		w.State = was
@@ -139,35 +141,24 @@ func (m *Manager) Rotate(ctx context.Context, id string, limit apikey.Limit) (We
 	}
 	w.Older = slices.Clone(w.Older)
 	w.rotate(m.cfg.Now())
-	_, err = m.replace(ctx, e, w)
-	return w, err
+	return w, m.replace(ctx, e, w)
 }
 
 // replace stores a changed webhook and begins a new run, which tries its parked clients at once.
-func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) (Status, error) {
+func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) error {
 	if err := w.complete(); err != nil {
-		return Status{}, err
+		return err
 	}
 	filter, err := m.compile(&w)
 	if err != nil {
-		return Status{}, &FieldError{"types", err.Error()}
+		return &FieldError{"types", err.Error()}
 	}
-	if err := m.cfg.Gateway.Put(ctx, []gateway.Entry{entry(keyHook+w.ID, w)}); err != nil {
-		return Status{}, err
-	}
-	s, err := m.exchange(e, w, filter)
-	if err == nil {
-		s.Lag = m.cfg.Gateway.EventsBehind(s.Cursor)
-	}
-	return s, err
-}
-
-// exchange begins the new run. The status has no lag.
-func (m *Manager) exchange(e *endpoint, w Webhook, filter *feed.Compiled) (Status, error) {
+	err = m.cfg.Gateway.Put(ctx, []gateway.Entry{entry(keyHook+w.ID, w)})
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.endpoints[w.ID] != e {
-		return Status{}, ErrNotFound
+	if err != nil {
+		e.unwritten = true // the store may have it, and the caller learns of no change
+		return err
 	}
 	e.endLocked()
 	for _, p := range e.parked {
@@ -178,7 +169,7 @@ func (m *Manager) exchange(e *endpoint, w Webhook, filter *feed.Compiled) (Statu
 	e.hook, e.filter, e.unwritten = w, filter, false
 	e.health = health{LastSuccess: e.health.LastSuccess, missed: e.health.missed, lost: e.health.lost}
 	m.beginLocked(e)
-	return e.statusLocked(), nil
+	return nil
 }
 
 // disableLocked disables the webhook; nothing is lost while the log keeps its events.

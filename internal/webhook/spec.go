@@ -220,14 +220,9 @@ func (w *Webhook) secrets(now time.Time) []string {
 	return list
 }
 
-// asksFor reports whether the webhook selects a type of event.
-func (w *Webhook) asksFor(t gateway.EventType) bool {
-	return len(w.Filter.Types) == 0 || slices.ContainsFunc(w.Filter.Types, func(pattern string) bool { return feed.Selects(pattern, t) })
-}
-
 // unasked reports whether an event that Manager.compile selects is not to be sent.
 func (w *Webhook) unasked(ev *gateway.Event) bool {
-	return ev.Type == gateway.EventClientConnected && !w.asksFor(ev.Type)
+	return ev.Type == gateway.EventClientConnected && !w.Filter.Asks(ev.Type)
 }
 
 // Condition returns the state in effect.

@@ -116,7 +116,7 @@ func TestADeletionInDoubtKeepsThePlace(t *testing.T) {
 			w.Fatal("the deletion returned no error")
 		}
 		w.store.unsure.Store(false)
-		if _, err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.Name = "kept"; return nil }); err != nil {
+		if err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.Name = "kept"; return nil }); err != nil {
 			w.Fatal(err)
 		}
 		time.Sleep(3 * saveEvery)
@@ -288,4 +288,30 @@ func TestARetryIsNotJudgedAgain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A change, a rotation or a creation whose outcome is unknown has not happened, also after a
+// restart: nobody knows the new secret.
+func TestAChangeInDoubtHasNotHappened(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		h := w.create(r, Spec{})
+		r.signedWith(h)
+		w.store.unsure.Store(true)
+		if _, err := w.m.Rotate(w.Context(), h.ID, apikey.Limit{}); err == nil {
+			w.Fatal("the rotation returned no error")
+		}
+		if _, err := w.m.Create(w.Context(), Spec{URL: "https://r"}, apikey.Limit{}, true, w.g.LastEvent()); err == nil {
+			w.Fatal("the creation returned no error")
+		}
+		w.store.unsure.Store(false)
+		time.Sleep(3 * saveEvery)
+		w.restart()
+		time.Sleep(oldSecretFor + time.Hour)
+		w.send(w.connect("a"), 1, 1)
+		w.want(r, "a", "1")
+		if n := len(w.m.List(apikey.Limit{})); n != 1 {
+			w.Errorf("%d webhooks, want 1", n)
+		}
+	})
 }

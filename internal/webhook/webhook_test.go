@@ -719,7 +719,7 @@ func TestResumingTriesParkedClientsAtOnce(t *testing.T) {
 		if s := w.status(h); s.Parked != 1 || s.Down { // for ten minutes, after the fifth failure
 			w.Errorf("before: %+v", s)
 		}
-		if _, err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.State = Active; return nil }); err != nil {
+		if err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.State = Active; return nil }); err != nil {
 			w.Fatal(err)
 		}
 		time.Sleep(time.Second)
@@ -817,7 +817,7 @@ func TestChangeOvertakesDisabling(t *testing.T) {
 			if remove {
 				err = w.m.Delete(w.Context(), h.ID, apikey.Limit{})
 			} else {
-				_, err = w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.State = Active; return nil })
+				err = w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.State = Active; return nil })
 			}
 			if err != nil {
 				w.Fatal(err)
@@ -862,7 +862,7 @@ func TestGoneDisables(t *testing.T) {
 		if s := w.status(h); s.Condition() != Disabled {
 			w.Errorf("after a restart it is %s", s.Condition())
 		}
-		if _, err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.State = Active; return nil }); err != nil {
+		if err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.State = Active; return nil }); err != nil {
 			w.Fatal(err)
 		}
 		synctest.Wait()
@@ -1255,7 +1255,7 @@ func TestChangesAtOnce(t *testing.T) {
 		var changes sync.WaitGroup
 		for range n {
 			changes.Go(func() {
-				_, err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error {
+				err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error {
 					name := s.Name
 					runtime.Gosched() // the others run
 					s.Name = name + "x"
@@ -1353,7 +1353,7 @@ func TestChangesDuringARedelivery(t *testing.T) {
 	}{
 		"delete": {func(w *world, h Webhook) error { return w.m.Delete(w.Context(), h.ID, apikey.Limit{}) }, 1, 0},
 		"url": {func(w *world, h Webhook) error {
-			_, err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.URL = "https://new"; return nil })
+			err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.URL = "https://new"; return nil })
 			return err
 		}, 1, 3},
 		"rotation": {func(w *world, h Webhook) error {
