@@ -90,12 +90,14 @@ func New(cfg Config) (*Manager, error) {
 	}
 	m := &Manager{cfg: cfg, endpoints: map[string]*endpoint{}, byOwner: map[string]int{},
 		slots: make(chan struct{}, max(1, min(catchUpReaders, runtime.GOMAXPROCS(0)/2))),
-		kick:  make(chan struct{}, 1), position: cfg.Gateway.LastEvent()}
+		kick:  make(chan struct{}, 1)}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	if err := m.load(); err != nil {
 		return nil, err
 	}
-	m.position = min(m.position, cfg.Gateway.LastEvent())
+	if last := cfg.Gateway.LastEvent(); m.position == 0 || m.position > last {
+		m.position = last
+	}
 	return m, nil
 }
 
