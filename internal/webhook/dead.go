@@ -158,7 +158,7 @@ func (m *Manager) Replay(id string, l apikey.Limit, after, until uint64) error {
 }
 
 func (e *endpoint) replay(ctx context.Context, w *Webhook, filter *feed.Compiled, after, until uint64) error {
-	sub, err := e.subscribe(after)
+	sub, _, err := e.m.cfg.Gateway.Subscribe(after)
 	if err != nil {
 		return err
 	}

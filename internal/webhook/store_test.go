@@ -322,3 +322,20 @@ func TestAChangeInDoubtHasNotHappened(t *testing.T) {
 		}
 	})
 }
+
+// A replay of more than the log has kept is no loss of the webhook.
+func TestAReplayMissesNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		h := w.create(r, Spec{})
+		w.send(w.connect("a"), 1, 3)
+		if err := w.m.Replay(h.ID, apikey.Limit{}, 0, w.g.LastEvent()); err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		w.want(r, "a", "1 2 3 1 2 3")
+		if s := w.status(h); s.Missed > 0 {
+			w.Errorf("after a replay the webhook has missed %d", s.Missed)
+		}
+	})
+}
