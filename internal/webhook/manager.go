@@ -59,7 +59,7 @@ type Manager struct {
 	byOwner  map[string]int // those of limited webhooks, by apikey.Limit.Owner
 
 	kick     chan struct{} // cap 1: an endpoint has begun
-	slots    chan struct{} // taken by catch-up readers while they read
+	slots    chan struct{} // taken by readers of one endpoint while they read
 	requests sync.WaitGroup
 	readers  sync.WaitGroup
 	stop     context.CancelFunc
@@ -73,8 +73,8 @@ var (
 )
 
 const (
-	// catchUpReaders bounds the endpoints that read the log at once; so does half of the
-	// processors.
+	// catchUpReaders bounds the endpoints that read the log at once, to catch up or for parked
+	// clients; so does half of the processors.
 	catchUpReaders = 8
 	saveEvery      = time.Second
 )

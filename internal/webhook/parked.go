@@ -348,10 +348,9 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run, from ui
 			}
 			continue
 		}
-		events, err := e.read(ctx, sub, buf)
-		if err == nil {
-			events, err = wantedOf(filter, events, tried)
-		}
+		events, err := e.read(ctx, sub, buf, func(events []gateway.Event) ([]gateway.Event, error) {
+			return selectRetried(filter, tried, events)
+		})
 		if err != nil {
 			return err
 		}
@@ -365,9 +364,9 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run, from ui
 	}
 }
 
-// wantedOf returns the events that a filter selects. It has selected those numbered tried: they
-// stay, although their clients may have other groups and labels by now.
-func wantedOf(filter *feed.Compiled, events []gateway.Event, tried map[uint64]bool) (kept []gateway.Event, err error) {
+// selectRetried is filter.Select. It has selected the events numbered tried before: they stay,
+// although their clients may have other groups and labels by now.
+func selectRetried(filter *feed.Compiled, tried map[uint64]bool, events []gateway.Event) (kept []gateway.Event, err error) {
 	for i := range events {
 		wanted := tried[events[i].Seq] && filter.Names(&events[i])
 		if !wanted {

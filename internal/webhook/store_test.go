@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/engine/memstore"
 	"github.com/longwire/longwire/internal/feed"
 )
 
@@ -337,5 +339,34 @@ func TestAReplayMissesNothing(t *testing.T) {
 		if s := w.status(h); s.Missed > 0 {
 			w.Errorf("after a replay the webhook has missed %d", s.Missed)
 		}
+	})
+}
+
+// The events of parked clients are read again in turn, as those of webhooks that are behind: a
+// webhook with parked clients does not take more processors.
+func TestParkedClientsAreReadInTurn(t *testing.T) {
+	inWorldOf(t, memstore.Options{}, gateway.Config{EventBuffer: 1}, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(context.Context, body, int) *http.Response { return status(500) })
+		h := w.create(r, Spec{})
+		w.send(w.connect("a"), 1, 9)
+		time.Sleep(10 * time.Second)
+		if s := w.status(h); s.Parked != 1 {
+			w.Fatalf("%d parked clients, want 1", s.Parked)
+		}
+		for range cap(w.m.slots) {
+			w.m.slots <- struct{}{}
+		}
+		r.answers(nil)
+		before := w.store.reads.Load()
+		time.Sleep(5 * time.Minute)
+		if n := w.store.reads.Load() - before; n > 0 {
+			w.Errorf("%d reads of the log without a turn", n)
+		}
+		for range cap(w.m.slots) {
+			<-w.m.slots
+		}
+		synctest.Wait()
+		w.want(r, "a", count(9))
 	})
 }

@@ -56,6 +56,7 @@ func inWorldOf(t *testing.T, o memstore.Options, cfg gateway.Config, f func(w *w
 type faultyStore struct {
 	gateway.Store
 	unread, unwritten atomic.Bool
+	reads             atomic.Int64 // of events
 	failAfter         atomic.Int64 // reads of events until all fail; 0 = none fails
 	young             atomic.Bool  // the log has forgotten nothing, although its numbers begin high
 	hidden            atomic.Bool  // no number of the log has an event
@@ -72,6 +73,7 @@ func (s *faultyStore) EventSpan() (forgotten, last uint64, err error) {
 }
 
 func (s *faultyStore) Events(after uint64, limit int, buf []gateway.Event) ([]gateway.Event, uint64, error) {
+	s.reads.Add(1)
 	switch s.failAfter.Load() {
 	case 0:
 	case 1:
