@@ -79,8 +79,8 @@ func (f *eventForm) event(e *gateway.Event, payloads bool) (Event, error) {
 	if e.Counts != nil {
 		v.Data.Counts = new(countsView(e.Counts))
 	}
-	if e.Repair != nil {
-		v.Data.showRepair(e.Repair)
+	if r := e.Repair; r != nil {
+		v.Data.LostAfter, v.Data.LostSince = strconv.FormatUint(r.After, 10), stamp(r.Since)
 	}
 	if e.Type == gateway.EventGroupChanged && v.Data.Groups == nil {
 		v.Data.Groups = []string{}
@@ -102,13 +102,6 @@ func (f *eventForm) event(e *gateway.Event, payloads bool) (Event, error) {
 		v.Data.hidePayloads()
 	}
 	return v, err
-}
-
-func (d *EventData) showRepair(r *gateway.StoreRepair) {
-	d.LostAfter = strconv.FormatUint(r.After, 10)
-	if !r.Since.IsZero() {
-		d.LostSince = stamp(r.Since)
-	}
 }
 
 // size is the number of bytes of the payload or the result.

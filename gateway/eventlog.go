@@ -299,7 +299,11 @@ func (s *Subscription) take(buf []Event, n int) ([]Event, <-chan struct{}, error
 	}
 	if s.next < c.after { // behind the cache
 		l.mu.Unlock()
-		return s.readStore(buf, n)
+		buf, through, err := s.fetch(buf, min(n, eventsRead))
+		if err == nil {
+			s.next = through
+		}
+		return buf, nil, err
 	}
 	if l.filled != nil {
 		defer l.mu.Unlock()
@@ -321,15 +325,6 @@ func (s *Subscription) take(buf []Event, n int) ([]Event, <-chan struct{}, error
 
 // eventsRead is how many events are read from the store at once.
 const eventsRead = 512
-
-// readStore reads up to n events past the cache.
-func (s *Subscription) readStore(buf []Event, n int) ([]Event, <-chan struct{}, error) {
-	buf, through, err := s.fetch(buf, min(n, eventsRead))
-	if err == nil {
-		s.next = through
-	}
-	return buf, nil, err
-}
 
 // fetch reads events behind the position from the store.
 func (s *Subscription) fetch(buf []Event, n int) ([]Event, uint64, error) {

@@ -22,7 +22,7 @@ type Lookup struct {
 func NewLookup(g *gateway.Gateway) *Lookup { return &Lookup{gateway: g, seed: maphash.MakeSeed()} }
 
 // Subject has the groups and labels of the client of an event. It is the zero value for an
-// unknown client. Nobody changes it.
+// unknown client. Its readers do not change it.
 type Subject struct {
 	Groups []string
 	Labels map[string]string

@@ -276,14 +276,16 @@ func TestAnEndpointThatSwitchesProtocols(t *testing.T) {
 // the body is for the device.
 func TestAnAnswerThatDripsIsGivenUp(t *testing.T) {
 	for _, c := range []struct {
-		begin     string
-		reply, ok bool
+		begin string
+		reply bool
+		err   string // "" = taken
 	}{
-		{"HTTP/1.1 200 OK\r\nX-Long: ", false, false},
-		{"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", false, true},
-		{"HTTP/1.1 202 Accepted\r\nContent-Length: 60000\r\n\r\n", true, true},
-		{"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", true, false},
-		{"HTTP/1.1 500 Oh\r\nContent-Length: 60000\r\n\r\n", false, false},
+		{"HTTP/1.1 200 OK\r\nX-Long: ", false, "within 1s"},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", false, ""},
+		{"HTTP/1.1 202 Accepted\r\nContent-Length: 60000\r\n\r\n", true, ""},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", true, "within 1s"},
+		{"HTTP/1.1 500 Oh\r\nContent-Length: 60000\r\n\r\n", false, "within 1s"},
+		{"HTTP/1.1 410 Gone\r\nContent-Length: 60000\r\n\r\n", false, errGone},
 	} {
 		url := onWire(t, func(conn net.Conn) {
 			takeRequest(conn)
@@ -294,8 +296,8 @@ func TestAnAnswerThatDripsIsGivenUp(t *testing.T) {
 			}
 		})
 		a := trySpec(t, onNetwork(t, yes), Spec{URL: url, Reply: c.reply})
-		if (a.Error == "") != c.ok || !c.ok && !strings.Contains(a.Error, "within 1s") || a.Duration < MinTimeout || a.Duration > 20*time.Second {
-			t.Errorf("%q, reply %v: %d, %q after %v, want it given up after %v, taken: %v", c.begin, c.reply, a.Status, a.Error, a.Duration, MinTimeout, c.ok)
+		if (a.Error == "") != (c.err == "") || !strings.Contains(a.Error, c.err) || a.Duration < MinTimeout || a.Duration > 20*time.Second {
+			t.Errorf("%q, reply %v: %d, %q after %v, want it given up after %v with %q", c.begin, c.reply, a.Status, a.Error, a.Duration, MinTimeout, c.err)
 		}
 	}
 }

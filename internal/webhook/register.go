@@ -17,7 +17,7 @@ import (
 func (m *Manager) newEndpoint(w Webhook) (*endpoint, error) {
 	filter, err := m.compile(&w)
 	if err != nil {
-		return nil, &FieldError{"types", err.Error()}
+		return nil, err
 	}
 	e := &endpoint{m: m, hook: w, filter: filter, behind: true, transport: m.cfg.transport, lanes: map[string]*lane{}, parked: map[string]*parking{},
 		touched: map[string]bool{}}
@@ -27,14 +27,18 @@ func (m *Manager) newEndpoint(w Webhook) (*endpoint, error) {
 	return e, nil
 }
 
-// compile returns the filter of a webhook. With Settle it selects the returns of the clients
+// compile returns the filter of a webhook, or a *FieldError. With Settle it selects the returns of the clients
 // whose ends the webhook asks for, also if it does not ask for these.
 func (m *Manager) compile(w *Webhook) (*feed.Compiled, error) {
 	f := w.Filter
 	if w.Settle > 0 && w.Filter.Asks(gateway.EventClientDisconnected) && !w.Filter.Asks(gateway.EventClientConnected) {
 		f.Types = append(slices.Clone(f.Types), string(gateway.EventClientConnected))
 	}
-	return feed.Compile(f, w.Limit, m.cfg.Lookup)
+	filter, err := feed.Compile(f, w.Limit, m.cfg.Lookup)
+	if err != nil {
+		return nil, &FieldError{"types", err.Error()}
+	}
+	return filter, nil
 }
 
 // Create adds a webhook that begins behind the event numbered after, or with the oldest
@@ -151,7 +155,7 @@ func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) error {
 	}
 	filter, err := m.compile(&w)
 	if err != nil {
-		return &FieldError{"types", err.Error()}
+		return err
 	}
 	err = m.cfg.Gateway.Put(ctx, []gateway.Entry{entry(keyHook+w.ID, w)})
 	m.mu.Lock()
