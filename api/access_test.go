@@ -218,7 +218,7 @@ func (w *world) consumer(tenant string) (name, lease string) {
 			w.t.Fatal(err)
 		}
 	}
-	b, err := w.consumers.Pull(w.t.Context(), name, limit, "", "test", 1, 0)
+	b, err := w.consumers.Pull(w.t.Context(), name, limit, consumer.Query{From: "test", Most: 1})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -162,11 +162,15 @@ func (s *server) deleteConsumer(w http.ResponseWriter, r *http.Request) error {
 	return noContent(w, err)
 }
 
+// maxPullBytes bounds the payloads and results of one answer: it ends behind the one that
+// reaches it.
+const maxPullBytes = 16 << 20
+
 // pullEvents returns the next events of a consumer.
 //
 //	@ID				pullEvents
 //	@Summary		Pull events
-//	@Description	The first events behind the cursor, the same ones until they are acked. With `wait` the call waits for the first one.
+//	@Description	The first events behind the cursor, the same ones until they are acked; fewer than `max` if they have 16 MiB of payloads. With `wait` the call waits for the first one.
 //	@Description	One puller at a time: the answer has a lease for the next calls, which ends 30 s after the last of them. Meanwhile another puller gets 409.
 //	@Description	Without the scope `messages:read` the text of `uplink` and `result` are left out, and `payload_gone` says so.
 //	@Tags			consumers
@@ -200,20 +204,36 @@ func (s *server) pullEvents(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.drain.began, cancel)()
-	b, err := s.cfg.Consumers.Pull(ctx, name, view.Key().Limit, lease, r.RemoteAddr, most, wait.d)
+	limit := view.Key().Limit
+	b, err := s.cfg.Consumers.Pull(ctx, name, limit, consumer.Query{Lease: lease, From: r.RemoteAddr, Most: most, Wait: wait.d, Turn: view.Turn})
 	if err != nil {
 		return consumerProblem(err, name)
 	}
+	answered := false
+	defer func() {
+		hungUp := len(b.Events) == 0 && ctx.Err() != nil && s.drain.began.Err() == nil
+		if b.Lease != lease && (!answered || hungUp) { // no caller knows it
+			s.cfg.Consumers.Release(name, limit, b.Lease)
+		}
+	}()
 	if err := view.Alive(); err != nil {
 		return err // the key ended during the wait
 	}
 	form, payloads := s.eventForm(view), view.Key().Scopes.Allows(apikey.MessagesRead)
-	out := ConsumerBatch{Items: make([]Event, len(b.Events)), Through: strconv.FormatUint(b.Through, 10), Lease: b.Lease, Gap: b.Gap}
+	out := ConsumerBatch{Items: []Event{}, Through: strconv.FormatUint(b.Through, 10), Lease: b.Lease, Gap: b.Gap}
+	size := 0
 	for i := range b.Events {
-		if out.Items[i], err = form.event(&b.Events[i], payloads); err != nil {
+		item, err := form.event(&b.Events[i], payloads)
+		if err != nil {
 			return err
 		}
+		out.Items = append(out.Items, item)
+		if size += item.Data.size(); size >= maxPullBytes {
+			out.Through = item.Sequence
+			break
+		}
 	}
+	answered = true
 	wait.applied(w.Header())
 	return writeJSON(w, http.StatusOK, out)
 }

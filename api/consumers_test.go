@@ -1,12 +1,16 @@
 package api
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"math"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/longwire/longwire/api/internal/problem"
@@ -144,4 +148,97 @@ func TestTheLeaseIsOverAfterRetryAfter(t *testing.T) {
 			t.Errorf("with %v left of the lease Retry-After is %d, want %d", left, got, want)
 		}
 	}
+}
+
+// A first pull whose caller hangs up, or whose events cannot be shown, leaves no lease that
+// nobody knows.
+func TestALeaseThatNobodyKnowsEnds(t *testing.T) {
+	inBubble(t, gateway.Config{}, func(t *testing.T, h *harness) {
+		s := &withoutUplinks{Store: h.store}
+		g := gatewaytest.New(t, s, gateway.Config{})
+		h.handler = New(Config{Gateway: g, Consumers: consumersOf(t, g), Authorizer: apikey.NewKeyset()})
+		h.call("PUT", "/v1/consumers/c", `{"types":["message.received"]}`).want(201)
+		ctx, leave := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			h.handler.ServeHTTP(newRecorder(), newRequest(ctx, "GET", "/v1/consumers/c/events?wait=60s", ""))
+		}()
+		synctest.Wait()
+		h.call("GET", "/v1/consumers/c/events", "").wantProblem(409, problem.LeaseHeld)
+		leave()
+		<-ended
+		b := decode[ConsumerBatch](h.call("GET", "/v1/consumers/c/events", "").want(200))
+		h.call("POST", "/v1/consumers/c/ack", `{"through":"`+b.Through+`","lease":"`+b.Lease+`","release":true}`).want(200)
+
+		if err := gatewaytest.Connect(t, g, "a", gatewaytest.Options{}).Session.Received(t.Context(), 1, bytes.Repeat([]byte("x"), 2<<10)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.failing.Store(true)
+		h.call("GET", "/v1/consumers/c/events", "").wantProblem(503, ofStore)
+		s.failing.Store(false)
+		if b := decode[ConsumerBatch](h.call("GET", "/v1/consumers/c/events", "").want(200)); len(b.Items) != 1 {
+			t.Errorf("%d events, want 1", len(b.Items))
+		}
+	})
+}
+
+// withoutUplinks is a store that cannot read uplinks while failing is set.
+type withoutUplinks struct {
+	gateway.Store
+	failing atomic.Bool
+}
+
+func (s *withoutUplinks) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
+	if s.failing.Load() {
+		return gateway.Page[gateway.Uplink, uint64]{}, gateway.ErrUnavailable
+	}
+	return s.Store.Uplinks(client, after, limit)
+}
+
+// One pull, and one write of a stream, have a bounded part of a log of large payloads, and
+// the reader gets all of it in the end.
+func TestLargePayloadsComeInParts(t *testing.T) {
+	inBubble(t, gateway.Config{}, func(t *testing.T, h *harness) {
+		h.handler = New(Config{Gateway: h.gateway, Consumers: consumersOf(t, h.gateway), Authorizer: apikey.NewKeyset()})
+		h.call("PUT", "/v1/consumers/c", `{"types":["message.received"]}`).want(201)
+		const sent = 100
+		link := gatewaytest.Connect(t, h.gateway, "a", gatewaytest.Options{})
+		for i := range sent {
+			if err := link.Session.Received(t.Context(), uint64(i+1), bytes.Repeat([]byte("x"), gateway.MaxPayload)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		var b ConsumerBatch
+		for got := 0; got < sent; {
+			b = decode[ConsumerBatch](h.call("GET", "/v1/consumers/c/events?max=1000&lease="+b.Lease, "").want(200))
+			if n := len(b.Items); n == 0 || n > maxPullBytes/gateway.MaxPayload || b.Through != b.Items[n-1].Sequence && got+n < sent {
+				t.Fatalf("%d events of %d bytes each in one answer, through %s", n, gateway.MaxPayload, b.Through)
+			}
+			got += len(b.Items)
+			h.call("POST", "/v1/consumers/c/ack", `{"through":"`+b.Through+`","lease":"`+b.Lease+`"}`).want(200)
+		}
+		w := &largestWrite{ResponseRecorder: newRecorder()}
+		r := newRequest(t.Context(), "GET", "/v1/events?types=message.received&after=earliest&follow=false", "")
+		h.handler.ServeHTTP(w, r)
+		if n := strings.Count(w.Body.String(), "event: message.received"); n != sent {
+			t.Errorf("the stream has %d events, want %d", n, sent)
+		}
+		if w.bytes > gateway.MaxPayload+2*maxPooled {
+			t.Errorf("a write of the stream has %d bytes", w.bytes)
+		}
+	})
+}
+
+// largestWrite knows the size of its largest write.
+type largestWrite struct {
+	*httptest.ResponseRecorder
+	bytes int
+}
+
+func (w *largestWrite) Write(b []byte) (int, error) {
+	w.bytes = max(w.bytes, len(b))
+	return w.ResponseRecorder.Write(b)
 }

@@ -79,8 +79,8 @@ func (f *eventForm) event(e *gateway.Event, payloads bool) (Event, error) {
 	if e.Counts != nil {
 		v.Data.Counts = new(countsView(e.Counts))
 	}
-	if e.Repair != nil {
-		v.Data.showRepair(e.Repair)
+	if r := e.Repair; r != nil {
+		v.Data.LostAfter, v.Data.LostSince = strconv.FormatUint(r.After, 10), stamp(r.Since)
 	}
 	if e.Type == gateway.EventGroupChanged && v.Data.Groups == nil {
 		v.Data.Groups = []string{}
@@ -104,11 +104,18 @@ func (f *eventForm) event(e *gateway.Event, payloads bool) (Event, error) {
 	return v, err
 }
 
-func (d *EventData) showRepair(r *gateway.StoreRepair) {
-	d.LostAfter = strconv.FormatUint(r.After, 10)
-	if !r.Since.IsZero() {
-		d.LostSince = stamp(r.Since)
+// size is the number of bytes of the payload or the result.
+func (d *EventData) size() (n int) {
+	if d.Result != nil {
+		n += len(*d.Result)
 	}
+	if u := d.Uplink; u != nil {
+		n += len(u.Base64)
+		if u.Text != nil {
+			n += len(*u.Text)
+		}
+	}
+	return n + len(d.ResultBase64)
 }
 
 // hidePayloads removes the payloads, which only a key with messages:read may see.

@@ -22,7 +22,7 @@ import (
 const (
 	keepAlive     = 15 * time.Second // of silence, then a comment
 	streamTimeout = 10 * time.Second // for one write to a reader
-	eventBatch    = 128              // events in one write
+	eventBatch    = 128              // events in one write, unless they have maxPooled bytes before
 	eventsRetry   = "retry: 2000\n\n"
 )
 
@@ -282,6 +282,9 @@ func (st *stream) run(ctx context.Context) error {
 				break
 			}
 			st.event(&events[i])
+			if st.buf.Len() >= maxPooled && st.flush() != nil {
+				return nil
+			}
 		}
 		if st.flush() != nil {
 			return nil

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -164,35 +165,15 @@ func bodyDuration(d *time.Duration, text *string, pointer string, least time.Dur
 
 // reset takes the named members back to their defaults.
 func reset(s *webhook.Spec, names []string) error {
+	f := &s.Filter
+	members := map[string]any{"name": &s.Name, "types": &f.Types, "client": &f.Client, "prefix": &f.Prefix, "group": &f.Group, "labels": &f.Labels,
+		"timeout": &s.Timeout, "concurrency": &s.Concurrency, "headers": &s.Headers, "retry_for": &s.RetryFor, "settle": &s.Settle, "reply": &s.Reply}
 	for _, name := range names {
-		switch name {
-		case "name":
-			s.Name = ""
-		case "types":
-			s.Filter.Types = nil
-		case "client":
-			s.Filter.Client = ""
-		case "prefix":
-			s.Filter.Prefix = ""
-		case "group":
-			s.Filter.Group = ""
-		case "labels":
-			s.Filter.Labels = nil
-		case "timeout":
-			s.Timeout = 0
-		case "concurrency":
-			s.Concurrency = 0
-		case "headers":
-			s.Headers = nil
-		case "retry_for":
-			s.RetryFor = 0
-		case "settle":
-			s.Settle = 0
-		case "reply":
-			s.Reply = false
-		default:
+		member, ok := members[name]
+		if !ok {
 			return problem.InvalidBody("/"+name, "must not be null")
 		}
+		reflect.ValueOf(member).Elem().SetZero()
 	}
 	return nil
 }

@@ -138,7 +138,7 @@ func (s *server) patchWebhook(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	_, err = s.cfg.Webhooks.Update(context.Background(), id, key.Limit, func(spec *webhook.Spec) error {
+	err = s.cfg.Webhooks.Update(context.Background(), id, key.Limit, func(spec *webhook.Spec) error {
 		if err := reset(spec, nulls); err != nil {
 			return err
 		}

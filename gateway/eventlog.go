@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -298,7 +299,11 @@ func (s *Subscription) take(buf []Event, n int) ([]Event, <-chan struct{}, error
 	}
 	if s.next < c.after { // behind the cache
 		l.mu.Unlock()
-		return s.readStore(buf, n)
+		buf, through, err := s.fetch(buf, min(n, eventsRead))
+		if err == nil {
+			s.next = through
+		}
+		return buf, nil, err
 	}
 	if l.filled != nil {
 		defer l.mu.Unlock()
@@ -321,18 +326,14 @@ func (s *Subscription) take(buf []Event, n int) ([]Event, <-chan struct{}, error
 // eventsRead is how many events are read from the store at once.
 const eventsRead = 512
 
-// readStore reads up to n events past the cache.
-func (s *Subscription) readStore(buf []Event, n int) ([]Event, <-chan struct{}, error) {
-	buf, through, err := s.fetch(buf, min(n, eventsRead))
-	if err == nil {
-		s.next = through
-	}
-	return buf, nil, err
-}
-
 // fetch reads events behind the position from the store.
 func (s *Subscription) fetch(buf []Event, n int) ([]Event, uint64, error) {
-	forgotten, _, err := s.l.store.EventSpan()
+	events, through, err := s.l.store.Events(s.next, n, buf)
+	if err != nil {
+		return buf, 0, err
+	}
+	s.l.read(through)                          // a later cursor at the end stands behind these
+	forgotten, _, err := s.l.store.EventSpan() // it is read last: the store forgets during the read, too
 	if err != nil {
 		return buf, 0, err
 	}
@@ -341,33 +342,18 @@ func (s *Subscription) fetch(buf []Event, n int) ([]Event, uint64, error) {
 		s.next = forgotten
 		return buf, 0, ErrOverflow
 	}
-	buf, through, err := s.l.store.Events(s.next, n, buf)
-	s.l.read(through) // a later cursor at the end stands behind these
-	return buf, through, err
+	return events, through, nil
 }
 
 // read appends up to n events above next and returns the position behind them.
 func (c *eventCache) read(buf []Event, next uint64, n int) ([]Event, uint64) {
-	from := c.find(next)
+	from := sort.Search(len(c.events), func(i int) bool { return c.events[i].Seq > next })
 	to := min(len(c.events), from+n)
 	buf = append(buf, c.events[from:to]...)
 	if to == len(c.events) {
 		return buf, c.through
 	}
 	return buf, c.events[to-1].Seq
-}
-
-// find returns the index of the first event above next.
-func (c *eventCache) find(next uint64) int {
-	lo, hi := 0, len(c.events)
-	for lo < hi {
-		if mid := (lo + hi) / 2; c.events[mid].Seq <= next {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
 }
 
 // add puts events that were read behind after into the cache, and drops the oldest to

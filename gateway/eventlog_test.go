@@ -206,3 +206,55 @@ func TestSubscribersAreToldOfAGap(t *testing.T) {
 		}
 	})
 }
+
+// forgetful is a store that forgets events while it is asked for some.
+type forgetful struct {
+	gateway.Store
+	forget func()
+}
+
+func (s *forgetful) Events(after uint64, limit int, buf []gateway.Event) ([]gateway.Event, uint64, error) {
+	if f := s.forget; f != nil {
+		s.forget = nil
+		f()
+	}
+	return s.Store.Events(after, limit, buf)
+}
+
+// A reader notices events that the store forgets during the read.
+func TestEventsForgottenDuringARead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &forgetful{Store: memstore.New(memstore.Options{MaxEvents: 8})}
+		t.Cleanup(func() { s.Close() })
+		g := gatewaytest.New(t, s, gateway.Config{})
+		link := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		n := uint64(0)
+		send := func(more uint64) {
+			for end := n + more; n < end; {
+				n++
+				if err := link.Session.Received(t.Context(), n, fmt.Append(nil, n)); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		sub := g.SubscribeNow()
+		send(3)
+		synctest.Wait()
+		s.forget = func() { send(20) }
+		var got []string
+		for sub.Behind() > 0 {
+			events, err := sub.Read(t.Context(), make([]gateway.Event, 0, 2))
+			if errors.Is(err, gateway.ErrOverflow) {
+				got = append(got, "overflow")
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range events {
+				got = append(got, string(e.Uplink.Payload))
+			}
+		}
+		if len(got) == 0 || got[0] != "overflow" || got[len(got)-1] != "23" {
+			t.Errorf("the reader gets %q, want an overflow before the events that are kept", got)
+		}
+	})
+}

@@ -167,7 +167,8 @@ type Store interface {
 	// not; 0 for none.
 	LastUplink() (uint64, error)
 
-	// Events appends to buf up to limit events with a number above after, oldest first.
+	// Events appends to buf up to limit events with a number above after, oldest first; fewer
+	// if their results are large.
 	// through is the number up to which it has read: the next call goes on behind it.
 	// It is after if there are no more.
 	Events(after uint64, limit int, buf []Event) (events []Event, through uint64, err error)
@@ -213,7 +214,7 @@ type Entry struct {
 // Bounds of an entry, in bytes.
 const (
 	MaxEntryKey   = 512
-	MaxEntryValue = 256 << 10
+	MaxEntryValue = 2 << 20 // a dead letter has a payload in JSON, with up to six bytes for one
 )
 
 // StoreStats is a snapshot for metrics.

@@ -23,6 +23,7 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/clocktest"
 	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/engine"
 	"github.com/longwire/longwire/internal/feed"
 	"github.com/longwire/longwire/internal/findings"
@@ -386,7 +387,7 @@ var troubles = map[findings.Code]trouble{
 		check: func(f *findings.Finding) bool { return f.Facts["name"] == "orders" && f.Facts["lag"].(uint64) >= 3 },
 		cure: func(g *troubled) {
 			for lease := ""; ; {
-				b, err := g.consumers.Pull(g.Context(), "orders", apikey.Limit{}, lease, "test", 100, 0)
+				b, err := g.consumers.Pull(g.Context(), "orders", apikey.Limit{}, consumer.Query{Lease: lease, From: "test", Most: 100})
 				if err != nil {
 					g.Fatal(err)
 				}
@@ -489,7 +490,7 @@ func (g *troubled) hook(url string) {
 
 func (g *troubled) changeHook(change func(*webhook.Spec)) {
 	g.Helper()
-	_, err := g.webhooks.Update(g.Context(), g.webhooks.List(apikey.Limit{})[0].ID, apikey.Limit{}, func(s *webhook.Spec) error {
+	err := g.webhooks.Update(g.Context(), g.webhooks.List(apikey.Limit{})[0].ID, apikey.Limit{}, func(s *webhook.Spec) error {
 		s.State = webhook.Active
 		change(s)
 		return nil

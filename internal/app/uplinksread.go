@@ -8,7 +8,6 @@ import (
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/consumer"
-	"github.com/longwire/longwire/internal/feed"
 	"github.com/longwire/longwire/internal/webhook"
 )
 
@@ -59,17 +58,9 @@ func (a *App) takeUplinks() bool {
 		return true
 	}
 	for _, w := range a.webhooks.List(apikey.Limit{}) {
-		if w.Condition() == webhook.Active && takes(&w.Filter) {
+		if w.Condition() == webhook.Active && w.Filter.Asks(gateway.EventMessageReceived) {
 			return true
 		}
 	}
-	return slices.ContainsFunc(a.consumers.All(), func(c consumer.Status) bool { return takes(&c.Filter) })
-}
-
-// takes reports whether a filter may select the events of uplinks.
-func takes(f *feed.Filter) bool {
-	if len(f.Types) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(f.Types, func(pattern string) bool { return feed.Selects(pattern, gateway.EventMessageReceived) })
+	return slices.ContainsFunc(a.consumers.All(), func(c consumer.Status) bool { return c.Filter.Asks(gateway.EventMessageReceived) })
 }

@@ -26,6 +26,7 @@ const (
 	MaxEvents    = 1000
 	LeaseTime    = 30 * time.Second // of a puller, since its last call
 	maxPassed    = 50_000           // events that one call passes over
+	eventsRead   = 512              // at once, if the first ones are not selected
 )
 
 // Errors of calls.
@@ -71,6 +72,7 @@ type held struct {
 	lease     string
 	by        string
 	until     time.Time
+	pulls     int    // under way with the lease
 	delivered uint64 // highest position that the lease has got
 }
 
@@ -263,47 +265,45 @@ type Batch struct {
 	Gap     bool // events behind the cursor were removed before they were pulled
 }
 
-// Pull returns the first events behind the cursor, at most most; it waits for one until
-// wait is over. lease is that of the call before, "" for the first. It returns
-// ErrNotFound, a *HeldError or an error of the store.
-func (m *Manager) Pull(ctx context.Context, name string, limit apikey.Limit, lease, from string, most int, wait time.Duration) (b Batch, err error) {
-	c, after, filter, granted, err := m.take(name, limit, lease, from, wait)
+// Query asks for the next events of a consumer.
+type Query struct {
+	Lease string // of the call before, "" for the first one
+	From  string // the caller's address
+	Most  int    // events
+	Wait  time.Duration
+	// Turn waits until the caller may read so far behind the end of the log; nil for at once.
+	Turn func(ctx context.Context, behind uint64) (release func(), err error)
+}
+
+// Pull returns the first events behind the cursor; it waits for one until q.Wait is over or ctx
+// ends. It returns ErrNotFound, a *HeldError or an error of the store. A caller that does not
+// learn its first lease calls Release.
+func (m *Manager) Pull(ctx context.Context, name string, limit apikey.Limit, q Query) (b Batch, err error) {
+	c, after, filter, granted, err := m.take(name, limit, &q)
 	if err != nil {
 		return b, err
 	}
 	b.Lease = granted
-	defer func() {
-		if err != nil && granted != lease { // the caller does not learn it
-			m.release(c, granted)
-		}
-	}()
+	defer func() { m.pulled(c, &b, &q, err) }()
 	sub, gap, err := m.cfg.Gateway.Subscribe(after)
 	if err != nil {
 		return b, err
 	}
 	b.Gap = gap && after > 0
-	whole := context.WithoutCancel(ctx) // what is there is read whole
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	waiting, cancel := context.WithTimeout(ctx, q.Wait)
 	defer cancel()
-	for passed := 0; len(b.Events) == 0 && passed < maxPassed; {
-		events := make([]gateway.Event, 0, most)
+	most := q.Most
+	for passed := 0; len(b.Events) == 0 && passed < maxPassed; most = max(q.Most, eventsRead) {
+		events, err := q.next(ctx, waiting, sub, make([]gateway.Event, 0, most))
 		switch {
-		case sub.Behind() > 0:
-			events, err = sub.Read(whole, events)
-		case wait == 0:
-			err = context.DeadlineExceeded
-		default:
-			events, err = sub.Next(ctx, events)
-		}
-		if errors.Is(err, gateway.ErrOverflow) {
-			b.Gap, err = true, nil
+		case errors.Is(err, gateway.ErrOverflow):
+			b.Gap = true
 			continue
-		}
-		if err != nil {
-			if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-				err = nil // the wait is over
-			}
-			break
+		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+			b.Through = sub.Position()
+			return b, nil // the wait is over
+		case err != nil:
+			return b, err
 		}
 		passed += len(events)
 		for i := range events {
@@ -311,46 +311,91 @@ func (m *Manager) Pull(ctx context.Context, name string, limit apikey.Limit, lea
 			if err != nil {
 				return b, err
 			}
-			if wanted {
-				b.Events = append(b.Events, events[i])
+			if !wanted {
+				continue
+			}
+			if b.Events = append(b.Events, events[i]); len(b.Events) == q.Most {
+				b.Through = events[i].Seq
+				return b, nil
 			}
 		}
 	}
 	b.Through = sub.Position()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if c.lease == b.Lease {
-		c.until = m.cfg.Now().Add(LeaseTime)
-		c.delivered = max(c.delivered, b.Through)
-	}
-	return b, err
+	return b, nil
 }
 
-// release ends a lease, if it is still the consumer's.
-func (m *Manager) release(c *held, lease string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if c.lease == lease {
-		c.lease = ""
+// next reads the next events, and waits for one at the end of the log.
+func (q *Query) next(ctx, waiting context.Context, sub *gateway.Subscription, buf []gateway.Event) ([]gateway.Event, error) {
+	behind := sub.Behind()
+	switch {
+	case behind == 0 && q.Wait == 0:
+		return buf, context.DeadlineExceeded
+	case behind == 0:
+		return sub.Next(waiting, buf)
+	case q.Turn == nil:
+		return sub.Read(ctx, buf)
 	}
+	release, err := q.Turn(ctx, behind)
+	if err != nil {
+		return buf, err
+	}
+	defer release()
+	return sub.Read(ctx, buf)
 }
 
 // take gives the caller the lease of a consumer, at least for the time of its wait.
-func (m *Manager) take(name string, limit apikey.Limit, lease, from string, wait time.Duration) (c *held, after uint64, filter *feed.Compiled, granted string, err error) {
+func (m *Manager) take(name string, limit apikey.Limit, q *Query) (c *held, after uint64, filter *feed.Compiled, granted string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.cfg.Now()
 	if c = m.consumers[keyOf(name, limit)]; c == nil {
 		return nil, 0, nil, "", ErrNotFound
 	}
-	if c.lease != lease || lease == "" {
+	if c.lease != q.Lease || q.Lease == "" {
 		if c.lease != "" && now.Before(c.until) {
 			return nil, 0, nil, "", &HeldError{c.by, c.until.Sub(now)}
 		}
-		c.lease, c.delivered = rand.Text(), c.Cursor
+		c.lease, c.delivered, c.pulls = rand.Text(), c.Cursor, 0
 	}
-	c.by, c.until = from, now.Add(wait+LeaseTime)
+	if until := now.Add(q.Wait + LeaseTime); c.pulls == 0 || until.After(c.until) {
+		c.until = until
+	}
+	c.pulls++
+	c.by = q.From
 	return c, c.Cursor, c.filter, c.lease, nil
+}
+
+// pulled ends a pull that returns b and err.
+func (m *Manager) pulled(c *held, b *Batch, q *Query, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c.lease != b.Lease {
+		return
+	}
+	c.pulls--
+	switch {
+	case err == nil:
+		c.delivered = max(c.delivered, b.Through)
+	case b.Lease != q.Lease: // the caller does not learn it
+		c.lease = ""
+	}
+	c.renewLocked(m.cfg.Now())
+}
+
+// renewLocked counts the time of a lease from now on, unless a pull still waits.
+func (c *held) renewLocked(now time.Time) {
+	if c.pulls == 0 {
+		c.until = now.Add(LeaseTime)
+	}
+}
+
+// Release ends a lease, if it is still the consumer's.
+func (m *Manager) Release(name string, limit apikey.Limit, lease string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c := m.consumers[keyOf(name, limit)]; c != nil && c.lease == lease {
+		c.lease = ""
+	}
 }
 
 // Ack moves the cursor to a position that the lease has got, durably, and renews the
@@ -380,7 +425,7 @@ func (m *Manager) Ack(ctx context.Context, name string, limit apikey.Limit, leas
 		m.mu.Unlock()
 		return Status{}, ErrPosition
 	}
-	c.until = now.Add(LeaseTime)
+	c.renewLocked(now)
 	m.mu.Unlock()
 	if through > next.Cursor {
 		next.Cursor = through

@@ -1,9 +1,11 @@
 package consumer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,7 +64,7 @@ func (w *world) send(l *gatewaytest.Link, from, to int) {
 
 func (w *world) pull(lease string, most int, wait time.Duration, want string) Batch {
 	w.Helper()
-	b, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, lease, "here", most, wait)
+	b, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, Query{Lease: lease, From: "here", Most: most, Wait: wait})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -102,11 +104,11 @@ func TestAPullThatCannotRead(t *testing.T) {
 			w.start()
 			w.put("c", uplinks, apikey.Limit{})
 			w.send(gatewaytest.Connect(t, w.g, "a", gatewaytest.Options{}), 1, 9)
-			if b, err := w.m.Pull(t.Context(), "c", apikey.Limit{}, "", "here", 10, wait); err == nil {
+			if b, err := w.m.Pull(t.Context(), "c", apikey.Limit{}, Query{From: "here", Most: 10, Wait: wait}); err == nil {
 				t.Errorf("with a wait of %v: %d events and no error", wait, len(b.Events))
 			}
 			var other *HeldError
-			if _, err := w.m.Pull(t.Context(), "c", apikey.Limit{}, "", "here", 10, wait); err == nil || errors.As(err, &other) {
+			if _, err := w.m.Pull(t.Context(), "c", apikey.Limit{}, Query{From: "here", Most: 10, Wait: wait}); err == nil || errors.As(err, &other) {
 				t.Errorf("the next pull, with a wait of %v: %v; want the error of the store", wait, err)
 			}
 		})
@@ -160,7 +162,7 @@ func TestAnotherFilterMissesNothing(t *testing.T) {
 	inWorld(t, 0, func(w *world) {
 		w.put("c", feed.Filter{Types: []string{"client.*"}, Labels: map[string]string{}}, apikey.Limit{})
 		l := gatewaytest.Connect(w.T, w.g, "a", gatewaytest.Options{})
-		b, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, "", "here", 10, time.Second)
+		b, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, Query{From: "here", Most: 10, Wait: time.Second})
 		if err != nil || len(b.Events) != 1 {
 			w.Fatalf("%+v, %v", b, err)
 		}
@@ -173,7 +175,7 @@ func TestAnotherFilterMissesNothing(t *testing.T) {
 		w.ack(b, b.Through)
 		pulled := make(chan Batch)
 		go func() {
-			b, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, b.Lease, "here", 10, 10*time.Second)
+			b, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, Query{Lease: b.Lease, From: "here", Most: 10, Wait: 10 * time.Second})
 			if err != nil {
 				w.Error(err)
 			}
@@ -222,7 +224,7 @@ func TestOnePullerAtATime(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		w.ack(first, first.Events[0].Seq) // it renews the lease
 		time.Sleep(20 * time.Second)
-		_, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, "", "there", 10, 0)
+		_, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, Query{From: "there", Most: 10})
 		if held, ok := errors.AsType[*HeldError](err); !ok || held.By != "here" || held.Until != 10*time.Second {
 			w.Errorf("another puller gets %v", err)
 		}
@@ -244,7 +246,7 @@ func TestGap(t *testing.T) {
 	inWorld(t, 10, func(w *world) {
 		w.put("c", uplinks, apikey.Limit{})
 		w.send(gatewaytest.Connect(w.T, w.g, "a", gatewaytest.Options{}), 1, 100)
-		b, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, "", "here", 100, 0)
+		b, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, Query{From: "here", Most: 100})
 		if err != nil || !b.Gap || len(b.Events) < 10 || string(b.Events[len(b.Events)-1].Uplink.Payload) != "100" {
 			w.Errorf("gap %t, %d events, %v", b.Gap, len(b.Events), err)
 		}
@@ -260,7 +262,7 @@ func TestConsumersOfTenants(t *testing.T) {
 		gatewaytest.Connect(w.T, w.g, "a-1", gatewaytest.Options{})
 		synctest.Wait()
 		for limit, n := range map[apikey.Limit]int{a: 1, b: 0} {
-			got, err := w.m.Pull(w.Context(), "c", limit, "", "here", 10, 0)
+			got, err := w.m.Pull(w.Context(), "c", limit, Query{From: "here", Most: 10})
 			if err != nil || len(got.Events) != n {
 				w.Errorf("%+v pulls %d events, %v, want %d", limit, len(got.Events), err, n)
 			}
@@ -315,7 +317,7 @@ func TestAPullFromALogWithoutEvents(t *testing.T) {
 			begun := time.Now()
 			done := make(chan Batch, 1)
 			go func() {
-				b, err := w.m.Pull(t.Context(), "c", apikey.Limit{}, "", "here", 10, wait)
+				b, err := w.m.Pull(t.Context(), "c", apikey.Limit{}, Query{From: "here", Most: 10, Wait: wait})
 				if err != nil {
 					t.Error(err)
 				}
@@ -332,6 +334,89 @@ func TestAPullFromALogWithoutEvents(t *testing.T) {
 				<-done
 			}
 			time.Sleep(2 * LeaseTime)
+		}
+	})
+}
+
+// counting counts the reads of the log.
+type counting struct {
+	gateway.Store
+	reads atomic.Int64
+}
+
+func (s *counting) Events(after uint64, limit int, buf []gateway.Event) ([]gateway.Event, uint64, error) {
+	s.reads.Add(1)
+	return s.Store.Events(after, limit, buf)
+}
+
+// A pull for one event passes over others in large steps, and returns one.
+func TestAPullForOneEventPassesOverManyAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &counting{Store: memstore.New(memstore.Options{MaxEvents: 10_000})}
+		t.Cleanup(func() { s.Close() })
+		w := &world{T: t, g: gatewaytest.New(t, s, gateway.Config{EventBuffer: 1})}
+		w.start()
+		w.put("c", feed.Filter{Types: []string{"message.received"}, Client: "b"}, apikey.Limit{})
+		w.send(gatewaytest.Connect(t, w.g, "a", gatewaytest.Options{}), 1, 5000)
+		w.send(gatewaytest.Connect(t, w.g, "b", gatewaytest.Options{}), 1, 3)
+		before := s.reads.Load()
+		b := w.pull("", 1, 0, "1")
+		if n := s.reads.Load() - before; n > 50 {
+			t.Errorf("the pull has read the log %d times", n)
+		}
+		w.ack(b, b.Through)
+		w.pull(b.Lease, 1, 0, "2")
+	})
+}
+
+// A lease lasts as long as a pull waits, also if its holder acks in the meantime.
+func TestAnAckDoesNotShortenAWait(t *testing.T) {
+	inWorld(t, 100, func(w *world) {
+		w.put("c", uplinks, apikey.Limit{})
+		first := w.pull("", 10, 0, "")
+		done := make(chan Batch)
+		go func() { done <- w.pull(first.Lease, 10, time.Minute, "1") }()
+		time.Sleep(time.Second)
+		w.ack(first, first.Through)
+		time.Sleep(LeaseTime + time.Second)
+		var other *HeldError
+		if _, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, Query{From: "there", Most: 10}); !errors.As(err, &other) {
+			w.Errorf("another puller during the wait: %v, want %T", err, other)
+		}
+		w.send(gatewaytest.Connect(w.T, w.g, "a", gatewaytest.Options{}), 1, 1)
+		b := <-done
+		w.ack(b, b.Through)
+		time.Sleep(LeaseTime + time.Second)
+		w.pull("", 10, 0, "")
+	})
+}
+
+// A pull far behind the end of the log waits for its turn, and one that has hung up does not.
+func TestAPullWaitsForItsTurn(t *testing.T) {
+	inWorld(t, 100, func(w *world) {
+		w.put("c", uplinks, apikey.Limit{})
+		w.send(gatewaytest.Connect(w.T, w.g, "a", gatewaytest.Options{}), 1, 3)
+		turns, under := make(chan struct{}, 1), 0
+		q := Query{From: "here", Most: 10, Turn: func(ctx context.Context, behind uint64) (func(), error) {
+			select {
+			case turns <- struct{}{}:
+				under++
+				return func() { <-turns }, nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}}
+		turns <- struct{}{}
+		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
+		defer cancel()
+		b, err := w.m.Pull(ctx, "c", apikey.Limit{}, q)
+		if err != nil || len(b.Events) > 0 || under > 0 {
+			w.Fatalf("without a turn: %d events, %v", len(b.Events), err)
+		}
+		<-turns
+		q.Lease = b.Lease
+		if b, err = w.m.Pull(w.Context(), "c", apikey.Limit{}, q); err != nil || len(b.Events) != 3 || under == 0 {
+			w.Errorf("with a turn: %d events after %d turns, %v", len(b.Events), under, err)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -1083,4 +1084,26 @@ func TestASweepRemovesAllOldUplinks(t *testing.T) {
 	if page, err := e.Uplinks("", 0, count); err != nil || len(page.Items) > 0 {
 		t.Errorf("%d of %d uplinks are left, %v", len(page.Items), count, err)
 	}
+}
+
+// The largest entry of the gateway's own is kept over a start, and one more byte is refused.
+func TestTheLargestEntry(t *testing.T) {
+	o := powerOptions(vfs.NewMem())
+	e := openTest(t, o)
+	large := bytes.Repeat([]byte("x"), gateway.MaxEntryValue)
+	if err := e.Put(t.Context(), []gateway.Entry{{Key: "large", Value: append(large, 'x')}}); err == nil {
+		t.Error("a larger entry is taken")
+	}
+	if err := e.Put(t.Context(), []gateway.Entry{{Key: "large", Value: large}, {Key: "small", Value: []byte("y")}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = openTest(t, o)
+	p, err := e.Entries("", "", 10)
+	if err != nil || len(p.Items) != 2 || !bytes.Equal(p.Items[0].Value, large) {
+		t.Errorf("%d entries after a start, %v", len(p.Items), err)
+	}
+	verifyView(t, e)
 }

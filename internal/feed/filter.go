@@ -54,7 +54,13 @@ func Compile(f Filter, limit apikey.Limit, lookup *Lookup) (*Compiled, error) {
 		if c.types == nil {
 			c.types = make(map[gateway.EventType]bool)
 		}
-		if !selectTypes(pattern, c.types) {
+		known := false
+		for _, t := range Types {
+			if selects(pattern, t) {
+				c.types[t], known = true, true
+			}
+		}
+		if !known {
 			return nil, UnknownTypeError(pattern)
 		}
 	}
@@ -67,31 +73,33 @@ func (c *Compiled) Types() (list []gateway.EventType, every bool) {
 	return slices.Collect(maps.Keys(c.types)), c.types == nil
 }
 
-// Selects reports whether a pattern of Filter.Types selects a type.
-func Selects(pattern string, t gateway.EventType) bool {
+// Asks reports whether the filter selects events of a type.
+func (f *Filter) Asks(t gateway.EventType) bool {
+	return len(f.Types) == 0 || slices.ContainsFunc(f.Types, func(pattern string) bool { return selects(pattern, t) })
+}
+
+// selects reports whether a pattern of Filter.Types selects a type.
+func selects(pattern string, t gateway.EventType) bool {
 	prefix, wild := strings.CutSuffix(pattern, "*")
 	return string(t) == pattern || wild && strings.HasPrefix(string(t), prefix)
 }
 
-func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
-	found := false
-	for _, t := range Types {
-		if Selects(pattern, t) {
-			wanted[t] = true
-			found = true
-		}
+// Names reports whether the filter selects the type and the client of an event, which never
+// change. Groups and labels do.
+func (c *Compiled) Names(e *gateway.Event) bool {
+	f := &c.filter
+	if c.types != nil && !c.types[e.Type] {
+		return false
 	}
-	return found
+	return e.Type == gateway.EventStoreRepaired || // any client's events may be among the lost ones
+		(f.Client == "" || e.Client == f.Client) && strings.HasPrefix(string(e.Client), f.Prefix)
 }
 
 // Wants reports whether the filter selects an event that the caller may see.
 func (c *Compiled) Wants(e *gateway.Event) (bool, error) {
 	f := &c.filter
-	if e.Type == gateway.EventStoreRepaired { // any client's events may be among the lost ones
-		return c.types == nil || c.types[e.Type], nil
-	}
-	if c.types != nil && !c.types[e.Type] || f.Client != "" && e.Client != f.Client || !strings.HasPrefix(string(e.Client), f.Prefix) {
-		return false, nil
+	if named := c.Names(e); !named || e.Type == gateway.EventStoreRepaired {
+		return named, nil
 	}
 	if in, err := c.within(e); err != nil || !in {
 		return false, err
@@ -102,8 +110,24 @@ func (c *Compiled) Wants(e *gateway.Event) (bool, error) {
 	if e.Client == "" {
 		return false, nil
 	}
-	s, err := c.lookup.of(e)
+	s, err := c.lookup.Subject(e)
 	return err == nil && f.matches(&s), err
+}
+
+// Select returns the events that Wants selects, in place. It returns the error of an event that
+// cannot be judged: the caller reads it again, because it may be another tenant's.
+func (c *Compiled) Select(events []gateway.Event) ([]gateway.Event, error) {
+	kept := events[:0]
+	for i := range events {
+		wanted, err := c.Wants(&events[i])
+		if err != nil {
+			return nil, err
+		}
+		if wanted {
+			kept = append(kept, events[i])
+		}
+	}
+	return kept, nil
 }
 
 // within reports whether an event is about a client within the limit, or about a
@@ -124,8 +148,8 @@ func (c *Compiled) within(e *gateway.Event) (bool, error) {
 	case l.Group == "":
 		return l.Prefix != "" && strings.HasPrefix(string(e.Client), l.Prefix), nil
 	}
-	s, err := c.lookup.of(e)
-	j, in := (&gateway.ClientRecord{Groups: s.groups, Joined: s.joined}).In(l.Group)
+	s, err := c.lookup.Subject(e)
+	j, in := (&gateway.ClientRecord{Groups: s.Groups, Joined: s.joined}).In(l.Group)
 	if err != nil || !in || e.Seq <= j.Event || e.Message == "" {
 		return err == nil && in && e.Seq > j.Event, err
 	}
@@ -136,12 +160,12 @@ func (c *Compiled) within(e *gateway.Event) (bool, error) {
 	return err == nil && (m.seq > j.Seq || l.Covers(m.owner)), err
 }
 
-func (f *Filter) matches(s *subject) bool {
-	if f.Group != "" && !slices.Contains(s.groups, f.Group) {
+func (f *Filter) matches(s *Subject) bool {
+	if f.Group != "" && !slices.Contains(s.Groups, f.Group) {
 		return false
 	}
 	for k, v := range f.Labels {
-		if got, ok := s.labels[k]; !ok || got != v {
+		if got, ok := s.Labels[k]; !ok || got != v {
 			return false
 		}
 	}

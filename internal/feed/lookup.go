@@ -21,12 +21,12 @@ type Lookup struct {
 // NewLookup returns a Lookup that reads from g.
 func NewLookup(g *gateway.Gateway) *Lookup { return &Lookup{gateway: g, seed: maphash.MakeSeed()} }
 
-// subject has the groups and labels of the client of an event. It is the zero value for an
-// unknown client.
-type subject struct {
-	groups []string
-	labels map[string]string
-	joined []gateway.Joining // of each of groups
+// Subject has the groups and labels of the client of an event. It is the zero value for an
+// unknown client. Its readers do not change it.
+type Subject struct {
+	Groups []string
+	Labels map[string]string
+	joined []gateway.Joining // of each of Groups
 }
 
 // owned has the owner and the place of a message, which never change.
@@ -34,13 +34,6 @@ type owned struct {
 	message gateway.MessageID
 	owner   string      // "" for none, and of a message that is not known
 	seq     gateway.Seq // 0 if the message is not in the store
-}
-
-// Subject returns the groups and labels of the client of an event, none for an unknown
-// client. The caller does not change them.
-func (l *Lookup) Subject(e *gateway.Event) (groups []string, labels map[string]string, err error) {
-	s, err := l.of(e)
-	return s.groups, s.labels, err
 }
 
 // Owner returns the owner of the message of an event; "" if it has none, or is not known.
@@ -73,26 +66,26 @@ func (l *Lookup) message(id gateway.MessageID) (owned, error) {
 
 type lookedUp struct {
 	event uint64 // 0: none
-	subject
+	Subject
 }
 
-// of returns the subject of an event.
-func (l *Lookup) of(e *gateway.Event) (subject, error) {
+// Subject returns the groups and labels of the client of an event.
+func (l *Lookup) Subject(e *gateway.Event) (Subject, error) {
 	slot := &l.slots[e.Seq%uint64(len(l.slots))]
 	l.mu.Lock()
 	kept := *slot
 	l.mu.Unlock()
 	if kept.event == e.Seq && e.Seq > 0 {
-		return kept.subject, nil
+		return kept.Subject, nil
 	}
 	c, err := l.gateway.Client(e.Client)
 	if gateway.CodeOf(err) == gateway.CodeClientNotFound {
 		c, err = gateway.Client{}, nil
 	}
 	if err != nil {
-		return subject{}, err
+		return Subject{}, err
 	}
-	s := subject{c.Groups, c.Labels, c.Joined}
+	s := Subject{c.Groups, c.Labels, c.Joined}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if slot.event < e.Seq {

@@ -17,6 +17,27 @@ func (e *endpoint) subscribe(after uint64) (*gateway.Subscription, error) {
 	return sub, err
 }
 
+// read returns those of the next events that a filter selects, none at the end of the log. It
+// counts those that were forgotten. All endpoints share the turns to read.
+func (e *endpoint) read(ctx context.Context, sub *gateway.Subscription, buf []gateway.Event, filter func([]gateway.Event) ([]gateway.Event, error)) ([]gateway.Event, error) {
+	select {
+	case e.m.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-e.m.slots }()
+	before := sub.Position()
+	events, err := sub.Read(ctx, buf)
+	if errors.Is(err, gateway.ErrOverflow) {
+		e.missedTo(before, sub.Position())
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return filter(events)
+}
+
 func (e *endpoint) missedTo(from, to uint64) {
 	e.m.mu.Lock()
 	n, id := e.missedLocked(from, to), e.hook.ID
@@ -70,21 +91,7 @@ func (e *endpoint) catchUp(ctx context.Context, filter *feed.Compiled, run uint6
 				return err
 			}
 		}
-		select {
-		case e.m.slots <- struct{}{}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		before := sub.Position()
-		events, err := sub.Read(ctx, make([]gateway.Event, 0, scanEvents)) // the position may have no event
-		if errors.Is(err, gateway.ErrOverflow) {
-			e.missedTo(before, sub.Position())
-			err = nil
-		}
-		if err == nil {
-			events, err = wanted(filter, events)
-		}
-		<-e.m.slots
+		events, err := e.read(ctx, sub, make([]gateway.Event, 0, scanEvents), filter.Select)
 		if err != nil {
 			return err
 		}

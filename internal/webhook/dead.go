@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -13,7 +14,7 @@ import (
 
 // Dead returns dead letters, oldest first: up to limit behind the event numbered after.
 func (m *Manager) Dead(id string, l apikey.Limit, after uint64, limit int) (list []DeadLetter, more bool, err error) {
-	if _, err := m.Get(id, l); err != nil {
+	if _, _, err := m.find(id, l); err != nil {
 		return nil, false, err
 	}
 	if err := m.save(context.Background()); err != nil {
@@ -63,11 +64,11 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 				return n, "", err
 			}
 			if d.Body == nil {
-				d.Body, d.ID, err = m.encodeAgain(ctx, d.Event, w.Payloads)
+				d.Body, d.ID, err = m.encodeAgain(d.Event, w.Payloads)
 			}
 			if errors.Is(err, errForgotten) {
 				m.cfg.Logger.Warn("the log no longer has the event of a dead letter", "webhook", id, "event", d.Event, "client", d.Client)
-				if err := m.dropDead(ctx, id, d.Event); err != nil {
+				if err := m.dropDead(ctx, e, id, d.Event); err != nil {
 					return n, "", err
 				}
 				continue
@@ -75,7 +76,7 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 			if err != nil {
 				return n, errUnreadable, nil
 			}
-			a, _, _ := m.post(ctx, e.http, &w, d.ID, d.Body, true)
+			a, _, _ := e.post(ctx, &w, d.ID, d.Body, true)
 			a.Event, a.Type, a.Client, a.Try, a.Replay = d.Event, d.Type, d.Client, 1, true
 			m.mu.Lock()
 			e.attempts.add(a.Attempt, len(e.m.endpoints))
@@ -84,7 +85,7 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 			if !a.ok {
 				return n, a.Error, nil
 			}
-			if err := m.dropDead(context.WithoutCancel(ctx), id, d.Event); err != nil {
+			if err := m.dropDead(context.WithoutCancel(ctx), e, id, d.Event); err != nil {
 				return n, "", err
 			}
 			n++
@@ -93,27 +94,31 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 }
 
 // dropDead removes a dead letter.
-func (m *Manager) dropDead(ctx context.Context, id string, event uint64) error {
-	return m.cfg.Gateway.Put(ctx, []gateway.Entry{{Key: deadKey(id, event)}})
+func (m *Manager) dropDead(ctx context.Context, e *endpoint, id string, event uint64) error {
+	m.changes.Lock()
+	defer m.changes.Unlock()
+	if err := m.cfg.Gateway.Put(ctx, []gateway.Entry{{Key: deadKey(id, event)}}); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e.buried = slices.DeleteFunc(e.buried, func(g grave) bool { return g.event == event })
+	return nil
 }
 
 // errForgotten means that the log no longer has an event.
 var errForgotten = errors.New("the log no longer has this event")
 
 // encodeAgain returns the body for the event of that number, and its id.
-func (m *Manager) encodeAgain(ctx context.Context, number uint64, payloads bool) (body []byte, id string, err error) {
-	sub, _, err := m.cfg.Gateway.Subscribe(number - 1)
+func (m *Manager) encodeAgain(number uint64, payloads bool) (body []byte, id string, err error) {
+	ev, ok, err := m.cfg.Gateway.Event(number)
 	if err != nil {
 		return nil, "", err
 	}
-	events, err := sub.Read(ctx, make([]gateway.Event, 0, 1))
-	if errors.Is(err, gateway.ErrOverflow) || err == nil && (len(events) == 0 || events[0].Seq != number) {
+	if !ok {
 		return nil, "", errForgotten
 	}
-	if err != nil {
-		return nil, "", err
-	}
-	return m.cfg.Encode(&events[0], payloads)
+	return m.cfg.Encode(&ev, payloads)
 }
 
 // replayPause is the least time between two requests of a replay.
@@ -153,14 +158,14 @@ func (m *Manager) Replay(id string, l apikey.Limit, after, until uint64) error {
 }
 
 func (e *endpoint) replay(ctx context.Context, w *Webhook, filter *feed.Compiled, after, until uint64) error {
-	sub, err := e.subscribe(after)
+	sub, _, err := e.m.cfg.Gateway.Subscribe(after)
 	if err != nil {
 		return err
 	}
 	for sub.Position() < until {
 		events, err := sub.Read(ctx, make([]gateway.Event, 0, scanEvents)) // until may have no event
 		if err == nil {
-			events, err = wanted(filter, events)
+			events, err = filter.Select(events)
 		}
 		if err != nil && !errors.Is(err, gateway.ErrOverflow) {
 			return err
@@ -176,7 +181,7 @@ func (e *endpoint) replay(ctx context.Context, w *Webhook, filter *feed.Compiled
 				if err := e.untilAsked(ctx); err != nil {
 					return err
 				}
-				a := e.m.deliver(ctx, e.http, w, &ev, try, true)
+				a := e.deliver(ctx, w, &ev, try, true)
 				e.m.mu.Lock()
 				e.attempts.add(a.Attempt, len(e.m.endpoints))
 				if ctx.Err() == nil {

@@ -46,36 +46,28 @@ type Attempt struct {
 
 // attempts are the last ones.
 type attempts struct {
-	ring []Attempt
-	next int
+	kept []Attempt // oldest first; up to a quarter more than most
+	most int
 }
 
 // add keeps an attempt of one of n webhooks.
 func (a *attempts) add(t Attempt, n int) {
-	most := min(keptAttempts, max(leastAttempts, allAttempts/max(1, n)))
-	if len(a.ring) > most { // there are more webhooks now
-		list := a.list()[:most]
-		slices.Reverse(list)
-		a.ring, a.next = list, 0
+	a.most = min(keptAttempts, max(leastAttempts, allAttempts/max(1, n)))
+	if a.kept = append(a.kept, t); len(a.kept) > a.most+a.most/4 {
+		a.kept = slices.Delete(a.kept, 0, len(a.kept)-a.most)
 	}
-	if len(a.ring) < most && a.next == 0 {
-		a.ring = append(a.ring, t)
-		return
-	}
-	a.ring[a.next] = t
-	a.next = (a.next + 1) % len(a.ring)
 }
 
 // list returns them, newest first.
 func (a *attempts) list() []Attempt {
-	out := slices.Concat(a.ring[a.next:], a.ring[:a.next])
+	out := slices.Clone(a.kept[max(0, len(a.kept)-a.most):])
 	slices.Reverse(out)
 	return out
 }
 
 // lastError returns the error of the newest failure that matches; "" for none.
 func (a *attempts) lastError(match func(t *Attempt) bool) string {
-	for _, t := range a.list() {
+	for _, t := range slices.Backward(a.kept) {
 		if t.Error != "" && match(&t) {
 			return t.Error
 		}
@@ -90,21 +82,26 @@ type answer struct {
 	body       []byte // that was sent
 	ok         bool
 	gone       bool
+	unread     bool // nothing was sent: the event could not be read
 	retryAfter time.Duration
 }
 
-// errUnreadable is the error of an attempt that had nothing to send.
-const errUnreadable = "the event cannot be read from the store"
+// Errors of attempts.
+const (
+	errUnreadable = "the event cannot be read from the store"
+	errGone       = "the endpoint has answered 410 Gone"
+)
 
 // deliver sends an event and passes on the endpoint's reply to the device. A reply that
 // the store cannot take makes the request fail, so that it is repeated.
-func (m *Manager) deliver(ctx context.Context, client *http.Client, w *Webhook, ev *gateway.Event, try int, replay bool) answer {
+func (e *endpoint) deliver(ctx context.Context, w *Webhook, ev *gateway.Event, try int, replay bool) answer {
+	m := e.m
 	body, id, err := m.cfg.Encode(ev, w.Payloads)
 	if err != nil {
-		return answer{Attempt: Attempt{At: m.cfg.Now(), Event: ev.Seq, Type: ev.Type, Client: ev.Client, Try: try, Replay: replay,
+		return answer{unread: true, Attempt: Attempt{At: m.cfg.Now(), Event: ev.Seq, Type: ev.Type, Client: ev.Client, Try: try, Replay: replay,
 			Error: errUnreadable}}
 	}
-	a, reply, kind := m.post(ctx, client, w, id, body, replay)
+	a, reply, kind := e.post(ctx, w, id, body, replay)
 	a.Event, a.Type, a.Client, a.Try, a.Replay, a.id, a.body = ev.Seq, ev.Type, ev.Client, try, replay, id, body
 	if a.ok && a.Status == http.StatusOK && w.Reply && ev.Type == gateway.EventMessageReceived && len(reply) > 0 && !replay {
 		if err := m.reply(ctx, w, ev, id, reply, kind); err != nil {
@@ -116,8 +113,8 @@ func (m *Manager) deliver(ctx context.Context, client *http.Client, w *Webhook, 
 
 // post sends a signed body. It returns the body of the answer with its type, if the
 // status is 200.
-func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id string, body []byte, replay bool) (a answer, reply []byte, kind replyKind) {
-	begun := time.Now()
+func (e *endpoint) post(ctx context.Context, w *Webhook, id string, body []byte, replay bool) (a answer, reply []byte, kind replyKind) {
+	begun, m := time.Now(), e.m
 	a.At = m.cfg.Now()
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
@@ -142,7 +139,7 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 	if replay {
 		req.Header.Set("Webhook-Replay", "true")
 	}
-	res, err := client.Transport.RoundTrip(req) // client.Do reads the Location of a redirect, and fails if it is none
+	res, err := e.transport.RoundTrip(req) // http.Client.Do reads the Location of a redirect, and fails if it is none
 	if err != nil {
 		if refused, ok := errors.AsType[*refusedAddress](context.Cause(ctx)); ok {
 			err = refused
@@ -157,11 +154,14 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 	reply, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	a.Status, a.Duration = res.StatusCode, time.Since(begun)
 	a.Answer = strings.ToValidUTF8(string(reply[:min(len(reply), shownAnswer)]), "\uFFFD")
+	if err != nil && ctx.Err() != nil && res.StatusCode/100 == 2 && !(w.Reply && res.StatusCode == http.StatusOK) {
+		err = nil // the status has taken the event, and the rest of the body is only late
+	}
 	switch {
+	case res.StatusCode == http.StatusGone:
+		a.gone, a.Error = true, errGone
 	case err != nil:
 		a.Error = "the answer ended early: " + plainError(err, w.Timeout)
-	case res.StatusCode == http.StatusGone:
-		a.gone, a.Error = true, "the endpoint has answered 410 Gone"
 	case res.StatusCode/100 == 2:
 		a.ok = true
 	case res.StatusCode/100 == 3:
@@ -251,17 +251,9 @@ func plainError(err error, timeout time.Duration) string {
 	return err.Error()
 }
 
-// newHTTP returns the client of one endpoint, so that none takes the connections of
-// others. Addresses are checked when a connection
-// is made, after the name was looked up, so that a name cannot lead elsewhere later.
-func (m *Manager) newHTTP() *http.Client {
-	c := &http.Client{Transport: m.cfg.transport}
-	if c.Transport == nil {
-		c.Transport = m.newTransport()
-	}
-	return c
-}
-
+// newTransport returns the transport of one endpoint, so that none takes the connections of
+// others. Addresses are checked when a connection is made, after the name was looked up, so
+// that a name cannot lead elsewhere later.
 func (m *Manager) newTransport() *http.Transport {
 	dialer := &net.Dialer{Timeout: MaxTimeout, KeepAlive: 30 * time.Second, Resolver: m.cfg.resolver, Control: func(_, address string, _ syscall.RawConn) error {
 		to, err := netip.ParseAddrPort(address)

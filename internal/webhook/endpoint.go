@@ -30,12 +30,12 @@ type item struct {
 
 // endpoint delivers to one webhook. All fields are guarded by Manager.mu.
 type endpoint struct {
-	m      *Manager
-	hook   Webhook
-	filter *feed.Compiled // of Manager.compile; fixed during a run
-	http   *http.Client
-	behind bool   // the dispatcher passes it over: it is paused, or reads the log itself
-	at     uint64 // while behind: the position up to which it has taken events
+	m         *Manager
+	hook      Webhook
+	filter    *feed.Compiled // of Manager.compile; fixed during a run
+	transport http.RoundTripper
+	behind    bool   // the dispatcher passes it over: it is paused, or reads the log itself
+	at        uint64 // while behind: the position up to which it has taken events
 
 	run       uint64          // rises with each change of the webhook; requests of an earlier run count no more
 	ctx       context.Context // of the run
@@ -60,6 +60,7 @@ type endpoint struct {
 	timer     *time.Timer
 	touched   map[string]bool // parkings to be written
 	stored    cursor
+	unwritten bool         // the store may have another entry of the webhook
 	dead      []DeadLetter // to be written
 	buried    []grave      // written ones, oldest first
 	health    health
@@ -104,23 +105,6 @@ func (e *endpoint) leaveLocked(it *item) bool {
 
 // waitingLocked returns how many events are in memory.
 func (e *endpoint) waitingLocked() int { return e.order.Len() + e.reread }
-
-// wanted returns the events that a filter selects. At an event that
-// cannot be judged it returns the error: the caller reads the event again, because the
-// event may be another tenant's.
-func wanted(filter *feed.Compiled, events []gateway.Event) ([]gateway.Event, error) {
-	kept := events[:0]
-	for i := range events {
-		ok, err := filter.Wants(&events[i])
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			kept = append(kept, events[i])
-		}
-	}
-	return kept, nil
-}
 
 // takeLocked takes an event that the endpoint wants.
 func (e *endpoint) takeLocked(ev *gateway.Event) {
@@ -199,7 +183,7 @@ func (e *endpoint) pumpLocked() {
 // grown its stack costs less than a new one.
 func (e *endpoint) send(r *request) {
 	for r != nil {
-		a := e.m.deliver(r.ctx, e.http, &r.hook, &r.item.event, r.try, false)
+		a := e.deliver(r.ctx, &r.hook, &r.item.event, r.try, false)
 		e.m.mu.Lock()
 		e.m.requestedLocked(&r.hook, -1)
 		e.answeredLocked(r, a)

@@ -69,7 +69,7 @@ func (e *endpoint) answeredLocked(r *request, a answer) {
 		e.deliveredLocked(l, it)
 	case a.gone:
 		h.failing = now
-		e.m.disableLocked(e, Gone, "the endpoint has answered 410 Gone")
+		e.disableLocked(Gone)
 		return
 	case e.m.closed:
 	default:
@@ -102,23 +102,25 @@ func (e *endpoint) deliveredLocked(l *lane, it *item) {
 // disabled.
 func (e *endpoint) failedLocked(l *lane, it *item, a answer, now time.Time) bool {
 	h := &e.health
-	if h.failing.IsZero() {
-		h.failing = now
-	}
-	h.fails++
-	if now.Sub(h.failing) >= disabledAfter {
-		e.m.disableLocked(e, NoSuccess, "no request has succeeded for five days")
-		return true
-	}
-	if now.Sub(h.failing) >= downAfter {
-		h.down = true
-	}
-	h.obey(a.retryAfter, now)
-	if h.down {
-		if pause := now.Add(backoff(h.fails)); pause.After(h.hold) {
-			h.hold = pause
+	if !a.unread { // else it says nothing about the endpoint
+		if h.failing.IsZero() {
+			h.failing = now
 		}
-		return false
+		h.fails++
+		if now.Sub(h.failing) >= disabledAfter {
+			e.disableLocked(NoSuccess)
+			return true
+		}
+		if now.Sub(h.failing) >= downAfter {
+			h.down = true
+		}
+		h.obey(a.retryAfter, now)
+		if h.down {
+			if pause := now.Add(backoff(h.fails)); pause.After(h.hold) {
+				h.hold = pause
+			}
+			return false
+		}
 	}
 	l.fails++
 	if l.since.IsZero() {

@@ -133,17 +133,17 @@ func (s *subjects) each(lookup *feed.Lookup, ev *gateway.Event, fn func(*target)
 	if len(s.group) == 0 && len(s.label) == 0 {
 		return
 	}
-	groups, labels, err := lookup.Subject(ev)
+	client, err := lookup.Subject(ev)
 	if err != nil { // the filters meet the same error, and their endpoints read the event again
 		callAll(s.group, fn)
 		callAll(s.label, fn)
 		return
 	}
-	for _, g := range groups {
+	for _, g := range client.Groups {
 		call(s.group[g], fn)
 	}
 	if len(s.label) > 0 {
-		for k, v := range labels {
+		for k, v := range client.Labels {
 			call(s.label[label{k, v}], fn)
 		}
 	}

@@ -355,7 +355,7 @@ func TestMissedEventsAreCounted(t *testing.T) {
 
 func (w *world) set(h Webhook, to State) {
 	w.Helper()
-	if _, err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.State = to; return nil }); err != nil {
+	if err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.State = to; return nil }); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -778,7 +778,7 @@ func TestAChangeOfTypesWakesThoseParkedForSettle(t *testing.T) {
 		if s := w.status(h); s.Parked == 0 {
 			t.Fatal("no client is parked")
 		}
-		if _, err := w.m.Update(t.Context(), h.ID, apikey.Limit{}, func(s *Spec) error {
+		if err := w.m.Update(t.Context(), h.ID, apikey.Limit{}, func(s *Spec) error {
 			s.Filter.Types = []string{"message.received"}
 			return nil
 		}); err != nil {

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"slices"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -76,38 +77,41 @@ func (e *endpoint) settleUntil(l *lane, it *item) time.Time {
 		return time.Time{}
 	}
 	until := it.event.At.Add(e.hook.Settle)
-	for _, list := range [][]*item{l.scan, l.queue} {
-		for _, back := range list {
-			if back.event.Type == gateway.EventClientConnected && back.event.Seq > it.event.Seq && !back.event.At.After(until) {
-				return time.Time{}
-			}
-		}
-	}
-	if until.Sub(e.m.cfg.Now()) > e.hook.Settle {
-		return time.Time{} // the clock was set back
+	if list, _ := l.returned(it, until); list != nil || until.Sub(e.m.cfg.Now()) > e.hook.Settle { // the clock was set back
+		return time.Time{}
 	}
 	return until
 }
 
-// returned removes the end of a connection and the next connection from a lane if the
+// returned finds the connection with which a client is back after its end, up to a time. The
+// list is nil if there is none.
+func (l *lane) returned(end *item, until time.Time) (list *[]*item, at int) {
+	for _, list := range []*[]*item{&l.scan, &l.queue} {
+		at := slices.IndexFunc(*list, func(it *item) bool {
+			return it.event.Type == gateway.EventClientConnected && it.event.Seq > end.event.Seq && !it.event.At.After(until)
+		})
+		if at >= 0 {
+			return list, at
+		}
+	}
+	return nil, 0
+}
+
+// returnedLocked removes the end of a connection and the next connection from a lane if the
 // client was back within Settle.
 func (e *endpoint) returnedLocked(l *lane) bool {
 	it := l.head()
 	if e.hook.Settle == 0 || it == nil || it.event.Type != gateway.EventClientDisconnected {
 		return false
 	}
-	until := it.event.At.Add(e.hook.Settle)
-	for _, list := range []*[]*item{&l.scan, &l.queue} {
-		for i, back := range *list {
-			if back.event.Type == gateway.EventClientConnected && back.event.Seq > it.event.Seq && !back.event.At.After(until) {
-				e.doneLocked(back)
-				*list = append((*list)[:i:i], (*list)[i+1:]...)
-				e.popLocked(l)
-				return true
-			}
-		}
+	list, at := l.returned(it, it.event.At.Add(e.hook.Settle))
+	if list == nil {
+		return false
 	}
-	return false
+	e.doneLocked((*list)[at])
+	*list = slices.Concat((*list)[:at], (*list)[at+1:])
+	e.popLocked(l)
+	return true
 }
 
 // unaskedLocked removes the first item of a lane if it serves for Settle alone.
@@ -134,6 +138,14 @@ func (e *endpoint) popLocked(l *lane) {
 		e.scanAt = time.Time{}
 	}
 	e.roomLocked()
+}
+
+// clearLocked removes all items of a lane.
+func (e *endpoint) clearLocked(l *lane) {
+	for _, it := range slices.Concat(l.scan, l.queue) {
+		e.doneLocked(it)
+	}
+	l.scan, l.queue = nil, nil
 }
 
 // doneLocked takes an item out of the endpoint's counts, and of the order.

@@ -47,9 +47,10 @@ type Manager struct {
 
 	mu        sync.Mutex // guards all below, and the endpoints
 	endpoints map[string]*endpoint
-	index     *index // nil after a change
-	position  uint64 // the dispatcher has passed on events up to it
-	saved     uint64 // as it is stored
+	index     *index          // nil after a change
+	position  uint64          // the dispatcher has passed on events up to it
+	saved     uint64          // as it is stored
+	orphans   []gateway.Entry // remove the entries of deleted webhooks
 	closed    bool
 
 	delivered, failed, deadLetters uint64 // since the start
@@ -58,7 +59,7 @@ type Manager struct {
 	byOwner  map[string]int // those of limited webhooks, by apikey.Limit.Owner
 
 	kick     chan struct{} // cap 1: an endpoint has begun
-	slots    chan struct{} // taken by catch-up readers while they read
+	slots    chan struct{} // taken by readers of one endpoint while they read
 	requests sync.WaitGroup
 	readers  sync.WaitGroup
 	stop     context.CancelFunc
@@ -72,8 +73,8 @@ var (
 )
 
 const (
-	// catchUpReaders bounds the endpoints that read the log at once; so does half of the
-	// processors.
+	// catchUpReaders bounds the endpoints that read the log at once, to catch up or for parked
+	// clients; so does half of the processors.
 	catchUpReaders = 8
 	saveEvery      = time.Second
 )
@@ -89,12 +90,14 @@ func New(cfg Config) (*Manager, error) {
 	}
 	m := &Manager{cfg: cfg, endpoints: map[string]*endpoint{}, byOwner: map[string]int{},
 		slots: make(chan struct{}, max(1, min(catchUpReaders, runtime.GOMAXPROCS(0)/2))),
-		kick:  make(chan struct{}, 1), position: cfg.Gateway.LastEvent()}
+		kick:  make(chan struct{}, 1)}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	if err := m.load(); err != nil {
 		return nil, err
 	}
-	m.position = min(m.position, cfg.Gateway.LastEvent())
+	if last := cfg.Gateway.LastEvent(); m.position == 0 || m.position > last {
+		m.position = last
+	}
 	return m, nil
 }
 
@@ -130,7 +133,7 @@ func (m *Manager) Close() error {
 	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return m.save(ctx)
+	return m.saveAll(ctx)
 }
 
 func (m *Manager) saver() {
@@ -142,8 +145,8 @@ func (m *Manager) saver() {
 			return
 		case <-tick.C:
 		}
-		if err := m.save(m.ctx); err != nil && m.ctx.Err() == nil {
-			m.cfg.Logger.Warn("the positions of webhooks cannot be written", "cause", err)
+		if err := m.saveAll(m.ctx); err != nil && m.ctx.Err() == nil {
+			m.cfg.Logger.Warn("the state of webhooks cannot be written", "cause", err)
 		}
 	}
 }

@@ -152,11 +152,7 @@ func (e *endpoint) parkAgainLocked() {
 		if !p.live { // the log may have its return
 			q.Next, q.Left, q.Back = e.settledAt(now), time.Time{}, p.Back
 		}
-		for _, list := range [][]*item{l.scan, l.queue} {
-			for _, waits := range list {
-				e.doneLocked(waits)
-			}
-		}
+		e.clearLocked(l)
 		e.leaveScanLocked(p)
 		e.parked[key], e.touched[key] = q, true
 		delete(e.lanes, key)
@@ -225,12 +221,8 @@ func (e *endpoint) unparkLocked(key string, p *parking) {
 // parkLocked parks the client of a lane: it drops the events that wait, which are read again.
 func (e *endpoint) parkLocked(l *lane, it *item, fails int, now time.Time) {
 	q := &parking{First: it.event.Seq, Fails: fails, Since: l.since, Failing: now.Sub(l.since), began: l.since}
-	for _, list := range [][]*item{l.scan, l.queue} {
-		for _, waits := range list {
-			e.doneLocked(waits)
-		}
-	}
-	l.scan, l.queue, l.fails, l.since, l.next = nil, nil, 0, time.Time{}, time.Time{}
+	e.clearLocked(l)
+	l.fails, l.since, l.next = 0, time.Time{}, time.Time{}
 	e.roomLocked()
 	if p := e.parked[l.key]; p != nil {
 		e.leaveScanLocked(p)
@@ -273,7 +265,7 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 		return
 	}
 	var next time.Time
-	from := ^uint64(0)
+	from, tried := ^uint64(0), map[uint64]bool{}
 	e.scanned = 0
 	for key, p := range e.parked {
 		if p.live || !e.hasRoomLocked(key, p) {
@@ -288,6 +280,9 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 		p.scanned = true
 		e.scanned++
 		from = min(from, max(p.First-1, p.read))
+		if p.Fails > 0 {
+			tried[p.First] = true
+		}
 	}
 	if e.scanned == 0 {
 		if e.scanAt = now.Add(maxPause); !next.IsZero() {
@@ -299,7 +294,7 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 	e.scanning = true
 	run, ctx, filter := e.run, e.ctx, e.filter
 	e.m.readers.Go(func() {
-		err := e.scan(ctx, filter, run, from)
+		err := e.scan(ctx, filter, run, from, tried)
 		e.m.mu.Lock()
 		defer e.m.mu.Unlock()
 		if run != e.run {
@@ -322,8 +317,9 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 // scan reads the log behind from and gives the events of the scanned clients to their
 // lanes. When it has come to the endpoint's position, the clients get their events from
 // the dispatcher again. It ends early when a lane has its share. The next scan starts at
-// that position, so that a backlog is read once and not once for each share.
-func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, from uint64) error {
+// that position, so that a backlog is read once and not once for each share. The events
+// numbered tried were sent before.
+func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run, from uint64, tried map[uint64]bool) error {
 	sub, err := e.subscribe(from)
 	if err != nil {
 		return err
@@ -352,15 +348,9 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, 
 			}
 			continue
 		}
-		before := sub.Position()
-		events, err := sub.Read(ctx, buf) // the position may have no event
-		if errors.Is(err, gateway.ErrOverflow) {
-			e.missedTo(before, sub.Position())
-			continue
-		}
-		if err == nil {
-			events, err = wanted(filter, events)
-		}
+		events, err := e.read(ctx, sub, buf, func(events []gateway.Event) ([]gateway.Event, error) {
+			return selectRetried(filter, tried, events)
+		})
 		if err != nil {
 			return err
 		}
@@ -372,6 +362,23 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, 
 		}
 		e.m.mu.Unlock()
 	}
+}
+
+// selectRetried is filter.Select. It has selected the events numbered tried before: they stay,
+// although their clients may have other groups and labels by now.
+func selectRetried(filter *feed.Compiled, tried map[uint64]bool, events []gateway.Event) (kept []gateway.Event, err error) {
+	for i := range events {
+		wanted := tried[events[i].Seq] && filter.Names(&events[i])
+		if !wanted {
+			if wanted, err = filter.Wants(&events[i]); err != nil {
+				return nil, err
+			}
+		}
+		if wanted {
+			kept = append(kept, events[i])
+		}
+	}
+	return kept, nil
 }
 
 // rereadLocked gives events to the lanes of scanned clients.

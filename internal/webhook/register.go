@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 
@@ -16,20 +17,28 @@ import (
 func (m *Manager) newEndpoint(w Webhook) (*endpoint, error) {
 	filter, err := m.compile(&w)
 	if err != nil {
-		return nil, &FieldError{"types", err.Error()}
+		return nil, err
 	}
-	return &endpoint{m: m, hook: w, filter: filter, behind: true, http: m.newHTTP(), lanes: map[string]*lane{}, parked: map[string]*parking{},
-		touched: map[string]bool{}}, nil
+	e := &endpoint{m: m, hook: w, filter: filter, behind: true, transport: m.cfg.transport, lanes: map[string]*lane{}, parked: map[string]*parking{},
+		touched: map[string]bool{}}
+	if e.transport == nil {
+		e.transport = m.newTransport()
+	}
+	return e, nil
 }
 
-// compile returns the filter of a webhook. With Settle it selects the returns of the clients
+// compile returns the filter of a webhook, or a *FieldError. With Settle it selects the returns of the clients
 // whose ends the webhook asks for, also if it does not ask for these.
 func (m *Manager) compile(w *Webhook) (*feed.Compiled, error) {
 	f := w.Filter
-	if w.Settle > 0 && w.asksFor(gateway.EventClientDisconnected) && !w.asksFor(gateway.EventClientConnected) {
+	if w.Settle > 0 && w.Filter.Asks(gateway.EventClientDisconnected) && !w.Filter.Asks(gateway.EventClientConnected) {
 		f.Types = append(slices.Clone(f.Types), string(gateway.EventClientConnected))
 	}
-	return feed.Compile(f, w.Limit, m.cfg.Lookup)
+	filter, err := feed.Compile(f, w.Limit, m.cfg.Lookup)
+	if err != nil {
+		return nil, &FieldError{"types", err.Error()}
+	}
+	return filter, nil
 }
 
 // Create adds a webhook that begins behind the event numbered after, or with the oldest
@@ -62,11 +71,13 @@ func (m *Manager) Create(ctx context.Context, s Spec, limit apikey.Limit, payloa
 		after = sub.Position()
 	}
 	e.at, e.stored = after, cursor{Mark: after}
-	if err := m.cfg.Gateway.Put(ctx, []gateway.Entry{entry(keyHook+w.ID, w), entry(keyCursor+w.ID, e.stored)}); err != nil {
-		return Webhook{}, err
-	}
+	err = m.cfg.Gateway.Put(ctx, []gateway.Entry{entry(keyHook+w.ID, w), entry(keyCursor+w.ID, e.stored)})
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err != nil { // the store may have it, and no caller knows its secret
+		m.orphans = append(m.orphans, gateway.Entry{Key: keyHook + w.ID}, gateway.Entry{Key: keyCursor + w.ID})
+		return Webhook{}, err
+	}
 	m.endpoints[w.ID] = e
 	m.beginLocked(e)
 	return w, nil
@@ -103,23 +114,23 @@ func (m *Manager) find(id string, limit apikey.Limit) (*endpoint, Webhook, error
 
 // Update changes a webhook by fn, which may return a *FieldError. A disabled one whose
 // state fn sets to Active continues at its cursor.
-func (m *Manager) Update(ctx context.Context, id string, limit apikey.Limit, fn func(s *Spec) error) (Status, error) {
+func (m *Manager) Update(ctx context.Context, id string, limit apikey.Limit, fn func(s *Spec) error) error {
 	m.changes.Lock()
 	defer m.changes.Unlock()
 	e, w, err := m.find(id, limit)
 	if err != nil {
-		return Status{}, err
+		return err
 	}
 	w.Headers = maps.Clone(w.Headers)
 	was := w.State
 	w.State = w.Condition()
 	if err := fn(&w.Spec); err != nil {
-		return Status{}, err
+		return err
 	}
 	if w.State == Disabled {
 		w.State = was
 	} else {
-		w.Disabled, w.Reason = false, ""
+		w.Disabled, w.Unnoted, w.Reason = false, false, ""
 	}
 	return m.replace(ctx, e, w)
 }
@@ -134,35 +145,24 @@ func (m *Manager) Rotate(ctx context.Context, id string, limit apikey.Limit) (We
 	}
 	w.Older = slices.Clone(w.Older)
 	w.rotate(m.cfg.Now())
-	_, err = m.replace(ctx, e, w)
-	return w, err
+	return w, m.replace(ctx, e, w)
 }
 
 // replace stores a changed webhook and begins a new run, which tries its parked clients at once.
-func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) (Status, error) {
+func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) error {
 	if err := w.complete(); err != nil {
-		return Status{}, err
+		return err
 	}
 	filter, err := m.compile(&w)
 	if err != nil {
-		return Status{}, &FieldError{"types", err.Error()}
+		return err
 	}
-	if err := m.cfg.Gateway.Put(ctx, []gateway.Entry{entry(keyHook+w.ID, w)}); err != nil {
-		return Status{}, err
-	}
-	s, err := m.exchange(e, w, filter)
-	if err == nil {
-		s.Lag = m.cfg.Gateway.EventsBehind(s.Cursor)
-	}
-	return s, err
-}
-
-// exchange begins the new run. The status has no lag.
-func (m *Manager) exchange(e *endpoint, w Webhook, filter *feed.Compiled) (Status, error) {
+	err = m.cfg.Gateway.Put(ctx, []gateway.Entry{entry(keyHook+w.ID, w)})
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.endpoints[w.ID] != e {
-		return Status{}, ErrNotFound
+	if err != nil {
+		e.unwritten = true // the store may have it, and the caller learns of no change
+		return err
 	}
 	e.endLocked()
 	for _, p := range e.parked {
@@ -170,44 +170,17 @@ func (m *Manager) exchange(e *endpoint, w Webhook, filter *feed.Compiled) (Statu
 			p.Next = time.Time{}
 		}
 	}
-	e.hook, e.filter = w, filter
+	e.hook, e.filter, e.unwritten = w, filter, false
 	e.health = health{LastSuccess: e.health.LastSuccess, missed: e.health.missed, lost: e.health.lost}
 	m.beginLocked(e)
-	return e.statusLocked(), nil
+	return nil
 }
 
-// disableLocked disables a webhook; nothing is lost while the log keeps its events.
-func (m *Manager) disableLocked(e *endpoint, reason Reason, detail string) {
+// disableLocked disables the webhook; nothing is lost while the log keeps its events.
+func (e *endpoint) disableLocked(reason Reason) {
 	e.endLocked()
-	e.hook.Disabled, e.hook.Reason = true, reason
-	w, run := e.hook, e.run
-	m.cfg.Logger.Warn("a webhook is disabled", "webhook", w.ID, "reason", detail)
-	// write returns nil if the webhook was changed or deleted since.
-	write := func() error {
-		m.changes.Lock()
-		defer m.changes.Unlock()
-		m.mu.Lock()
-		current := m.endpoints[w.ID] == e && e.run == run
-		m.mu.Unlock()
-		if !current {
-			return nil
-		}
-		if err := m.cfg.Gateway.Put(m.ctx, []gateway.Entry{entry(keyHook+w.ID, w)}); err != nil {
-			return err
-		}
-		return m.cfg.Gateway.Note(m.ctx, gateway.Event{Type: gateway.EventWebhookDisabled, At: m.cfg.Now(), Reason: string(reason),
-			Detail: w.ID + ": " + detail})
-	}
-	m.readers.Go(func() {
-		for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-			if err := write(); err == nil || m.ctx.Err() != nil {
-				return
-			}
-			if sleep(m.ctx, wait) != nil {
-				return
-			}
-		}
-	})
+	e.hook.Disabled, e.hook.Unnoted, e.hook.Reason, e.unwritten = true, true, reason, true
+	e.m.cfg.Logger.Warn("a webhook is disabled", "webhook", e.hook.ID, "reason", reason.text())
 }
 
 // Delete removes a webhook with its dead letters. After an error of the store it is still
@@ -215,43 +188,36 @@ func (m *Manager) disableLocked(e *endpoint, reason Reason, detail string) {
 func (m *Manager) Delete(ctx context.Context, id string, limit apikey.Limit) error {
 	m.changes.Lock()
 	defer m.changes.Unlock()
-	m.mu.Lock()
-	e, err := m.findLocked(id, limit)
-	if err == nil {
-		e.endLocked()
-		delete(m.endpoints, id)
-	}
-	m.mu.Unlock()
+	e, _, err := m.find(id, limit)
 	if err != nil {
 		return err
 	}
-	if err := m.erase(ctx, id); err != nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.endpoints[id] = e
-		m.beginLocked(e)
-		return err
-	}
-	e.http.CloseIdleConnections()
-	return nil
-}
-
-// erase removes the entries of a webhook, first those that make it.
-func (m *Manager) erase(ctx context.Context, id string) error {
-	gone := []gateway.Entry{{Key: keyHook + id}, {Key: keyCursor + id}}
+	rest := []gateway.Entry{{Key: keyCursor + id}}
 	for _, prefix := range []string{keyParked + id + " ", keyDead + id + " "} {
-		err := m.cfg.Gateway.EachEntry(prefix, func(rest string, _ []byte) error {
-			gone = append(gone, gateway.Entry{Key: prefix + rest})
+		err := m.cfg.Gateway.EachEntry(prefix, func(tail string, _ []byte) error {
+			rest = append(rest, gateway.Entry{Key: prefix + tail})
 			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
-	for part := range slices.Chunk(gone, entriesOfARecord) {
-		if err := m.cfg.Gateway.Put(ctx, part); err != nil {
-			return err
-		}
+	err = m.cfg.Gateway.Put(ctx, []gateway.Entry{{Key: keyHook + id}})
+	m.mu.Lock()
+	if err != nil {
+		e.unwritten = true // the store may have removed it
+		m.mu.Unlock()
+		return err
+	}
+	e.endLocked()
+	delete(m.endpoints, id)
+	m.mu.Unlock()
+	(&http.Client{Transport: e.transport}).CloseIdleConnections()
+	if err := m.put(ctx, rest); err != nil {
+		m.cfg.Logger.Warn("the other entries of a deleted webhook are removed later", "webhook", id, "cause", err)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.orphans = append(m.orphans, rest...)
 	}
 	return nil
 }

@@ -62,6 +62,14 @@ const (
 // Reasons returns all of them.
 func Reasons() []string { return []string{string(Gone), string(NoSuccess)} }
 
+// text says it to people.
+func (r Reason) text() string {
+	if r == Gone {
+		return errGone
+	}
+	return "no request has succeeded for five days"
+}
+
 // Spec is the part of a webhook that callers set.
 type Spec struct {
 	Name        string            `json:"name,omitempty"`
@@ -177,6 +185,8 @@ type Webhook struct {
 	Older []OlderSecret `json:"older_secrets,omitempty"`
 	// Disabled is apart from Spec.State, so that it can be enabled as it was.
 	Disabled bool `json:"disabled,omitempty"`
+	// Unnoted says that the log may not have the event of it yet.
+	Unnoted bool `json:"unnoted,omitempty"`
 }
 
 // OlderSecret is a secret that signs until a time.
@@ -210,14 +220,9 @@ func (w *Webhook) secrets(now time.Time) []string {
 	return list
 }
 
-// asksFor reports whether the webhook selects a type of event.
-func (w *Webhook) asksFor(t gateway.EventType) bool {
-	return len(w.Filter.Types) == 0 || slices.ContainsFunc(w.Filter.Types, func(pattern string) bool { return feed.Selects(pattern, t) })
-}
-
 // unasked reports whether an event that Manager.compile selects is not to be sent.
 func (w *Webhook) unasked(ev *gateway.Event) bool {
-	return ev.Type == gateway.EventClientConnected && !w.asksFor(ev.Type)
+	return ev.Type == gateway.EventClientConnected && !w.Filter.Asks(ev.Type)
 }
 
 // Condition returns the state in effect.

@@ -191,7 +191,7 @@ func (m *Manager) Test(ctx context.Context, id string, limit apikey.Limit) (Atte
 	if err != nil {
 		return Attempt{}, err
 	}
-	a, _, _ := m.post(ctx, e.http, &w, id, body, false)
+	a, _, _ := e.post(ctx, &w, id, body, false)
 	a.Type, a.Client, a.Try = ev.Type, ev.Client, 1
 	return a.Attempt, nil
 }

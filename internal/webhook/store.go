@@ -3,7 +3,9 @@ package webhook
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,65 +85,83 @@ func deadKey(id string, number uint64) string { return fmt.Sprintf("%s%s %020d",
 
 // load makes the endpoints of the stored webhooks.
 func (m *Manager) load() error {
-	g, now := m.cfg.Gateway, m.cfg.Now()
-	err := g.EachEntry(keyPosition, func(_ string, v []byte) error { return json.Unmarshal(v, &m.position) })
-	if err != nil {
-		return err
+	now := m.cfg.Now()
+	// of calls read with the endpoint of an entry. Without one a deletion was cut short.
+	of := func(prefix string, read func(e *endpoint, lane string, v []byte) error) func(string, []byte) error {
+		return func(rest string, v []byte) error {
+			id, lane, _ := strings.Cut(rest, " ")
+			if e := m.endpoints[id]; e != nil {
+				return read(e, lane, v)
+			}
+			m.orphans = append(m.orphans, gateway.Entry{Key: prefix + rest})
+			return nil
+		}
 	}
-	err = g.EachEntry(keyHook, func(id string, v []byte) error {
-		var w Webhook
-		if err := json.Unmarshal(v, &w); err != nil {
+	for _, part := range []struct {
+		prefix string
+		read   func(rest string, v []byte) error
+	}{
+		{keyPosition, func(_ string, v []byte) error { return json.Unmarshal(v, &m.position) }},
+		{keyHook, func(id string, v []byte) error {
+			var w Webhook
+			if err := json.Unmarshal(v, &w); err != nil {
+				return err
+			}
+			e, err := m.newEndpoint(w)
+			m.endpoints[id] = e
+			return err
+		}},
+		{keyCursor, of(keyCursor, func(e *endpoint, _ string, v []byte) error {
+			err := json.Unmarshal(v, &e.stored)
+			if e.at = e.stored.Mark; e.stored.Follows {
+				e.at = max(e.at, m.position)
+			}
+			e.health.LastSuccess, e.health.missed = e.stored.LastSuccess, e.stored.Missed
+			return err
+		})},
+		{keyDead, of(keyDead, func(e *endpoint, _ string, v []byte) error {
+			var d DeadLetter
+			if json.Unmarshal(v, &d) == nil {
+				e.buried = append(e.buried, grave{d.Event, len(v)})
+			}
+			return nil
+		})},
+		{keyParked, of(keyParked, func(e *endpoint, lane string, v []byte) error {
+			p := new(parking)
+			e.parked[lane] = p
+			err := json.Unmarshal(v, p)
+			p.began = now.Add(-p.Failing)
+			return err
+		})},
+	} {
+		if err := m.cfg.Gateway.EachEntry(part.prefix, part.read); err != nil {
 			return err
 		}
-		e, err := m.newEndpoint(w)
-		m.endpoints[id] = e
-		return err
-	})
-	if err != nil {
-		return err
 	}
-	err = g.EachEntry(keyCursor, func(id string, v []byte) error {
-		e := m.endpoints[id]
-		if e == nil {
-			return nil
-		}
-		err := json.Unmarshal(v, &e.stored)
-		if e.at = e.stored.Mark; e.stored.Follows {
-			e.at = max(e.at, m.position)
-		}
-		e.health.LastSuccess, e.health.missed = e.stored.LastSuccess, e.stored.Missed
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	err = g.EachEntry(keyDead, func(rest string, v []byte) error {
-		id, _, _ := strings.Cut(rest, " ")
-		var d DeadLetter
-		if e := m.endpoints[id]; e != nil && json.Unmarshal(v, &d) == nil {
-			e.buried = append(e.buried, grave{d.Event, len(v)})
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return g.EachEntry(keyParked, func(rest string, v []byte) error {
-		id, lane, _ := strings.Cut(rest, " ")
-		e := m.endpoints[id]
-		if e == nil {
-			return nil
-		}
-		p := new(parking)
-		e.parked[lane] = p
-		err := json.Unmarshal(v, p)
-		p.began = now.Add(-p.Failing)
-		return err
-	})
+	return nil
 }
 
-// entriesOfARecord bounds the entries of one write.
-const entriesOfARecord = 256
+// Bounds of one write of entries.
+const (
+	entriesOfARecord = 256
+	bytesOfARecord   = 512 << 10 // unless one entry is larger
+)
+
+// put writes entries in their order. A crash may leave the last ones out.
+func (m *Manager) put(ctx context.Context, entries []gateway.Entry) error {
+	for len(entries) > 0 {
+		n, size := 0, 0
+		for n < min(len(entries), entriesOfARecord) && (n == 0 || size+len(entries[n].Value) <= bytesOfARecord) {
+			size += len(entries[n].Value)
+			n++
+		}
+		if err := m.cfg.Gateway.Put(ctx, entries[:n]); err != nil {
+			return err
+		}
+		entries = entries[n:]
+	}
+	return nil
+}
 
 // save writes the changes since the last call. The next call repeats those that the
 // store does not take.
@@ -149,50 +169,56 @@ func (m *Manager) save(ctx context.Context) error {
 	m.changes.Lock() // a deletion during the write would leave entries
 	defer m.changes.Unlock()
 	m.mu.Lock()
-	var entries []gateway.Entry
-	var parts [][]gateway.Entry // each is written as a whole
-	var written []func()        // mark entries as not written
-	if m.saved != m.position && len(m.endpoints) > 0 {
-		entries = append(entries, entry(keyPosition, m.position))
+	entries := slices.Clone(m.orphans)
+	var undo []func()
+	for _, e := range m.endpoints {
+		part, again := e.unsavedLocked()
+		if len(part) > 0 {
+			entries, undo = append(entries, part...), append(undo, again)
+		}
 	}
 	position := m.position
-	for _, e := range m.endpoints {
-		part, undo := e.unsavedLocked()
-		if len(part) == 0 {
-			continue
-		}
-		if len(entries)+len(part) > entriesOfARecord && len(entries) > 0 {
-			parts, entries = append(parts, entries), nil
-		}
-		entries = append(entries, part...)
-		written = append(written, undo)
-	}
-	if len(entries) > 0 {
-		parts = append(parts, entries)
+	if m.saved != position && len(m.endpoints) > 0 {
+		// It is the last one: an endpoint whose stored cursor follows it may wait by now.
+		entries = append(entries, entry(keyPosition, position))
 	}
 	m.mu.Unlock()
-	for _, part := range parts {
-		if err := m.cfg.Gateway.Put(ctx, part); err != nil {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			for _, undo := range written {
-				undo()
-			}
-			return err
-		}
-	}
+	err := m.put(ctx, entries)
 	m.mu.Lock()
-	m.saved = position
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	if err != nil {
+		for _, again := range undo {
+			again()
+		}
+		return err
+	}
+	m.saved, m.orphans = position, nil
 	return nil
 }
 
 // unsavedLocked returns the entries of an endpoint to be written, and a function that
-// marks them to be written again.
-func (e *endpoint) unsavedLocked() (entries []gateway.Entry, undo func()) {
+// marks them to be written again. A crash may leave the last ones out: the mark passes an
+// event when its dead letter and its parking are written.
+func (e *endpoint) unsavedLocked() (entries []gateway.Entry, again func()) {
 	for key, p := range e.parked {
 		if p.live {
 			e.unparkLocked(key, p)
+		}
+	}
+	dead, buried := e.dead, e.buried
+	for _, d := range dead {
+		letter := entry(deadKey(e.hook.ID, d.Event), d)
+		entries = append(entries, letter)
+		e.buried = append(e.buried, grave{d.Event, len(letter.Value)})
+	}
+	entries = append(entries, e.dropDeadLocked()...)
+	touched := e.touched
+	for key := range touched {
+		k := keyParked + e.hook.ID + " " + key
+		if p := e.parked[key]; p != nil {
+			entries = append(entries, entry(k, p))
+		} else {
+			entries = append(entries, gateway.Entry{Key: k})
 		}
 	}
 	stored := e.stored
@@ -206,28 +232,52 @@ func (e *endpoint) unsavedLocked() (entries []gateway.Entry, undo func()) {
 	if e.stored != now {
 		entries = append(entries, entry(keyCursor+e.hook.ID, now))
 	}
-	touched := e.touched
-	for key := range touched {
-		k := keyParked + e.hook.ID + " " + key
-		if p := e.parked[key]; p != nil {
-			entries = append(entries, entry(k, p))
-		} else {
-			entries = append(entries, gateway.Entry{Key: k})
-		}
+	unwritten := e.unwritten
+	if unwritten {
+		entries = append(entries, entry(keyHook+e.hook.ID, e.hook))
 	}
-	dead, buried := e.dead, e.buried
-	for _, d := range dead {
-		letter := entry(deadKey(e.hook.ID, d.Event), d)
-		entries = append(entries, letter)
-		e.buried = append(e.buried, grave{d.Event, len(letter.Value)})
-	}
-	entries = append(entries, e.dropDeadLocked()...)
-	e.stored, e.touched, e.dead = now, map[string]bool{}, nil
+	e.stored, e.touched, e.dead, e.unwritten = now, map[string]bool{}, nil, false
 	return entries, func() {
-		e.stored = stored
+		e.stored, e.unwritten = stored, e.unwritten || unwritten
 		for key := range touched {
 			e.touched[key] = true
 		}
 		e.dead, e.buried = append(dead, e.dead...), buried
 	}
+}
+
+// noteDisabled logs the events of disabled webhooks, once the store has their state. So
+// a crash loses none. It reports whether there were some.
+func (m *Manager) noteDisabled(ctx context.Context) (noted bool, err error) {
+	m.changes.Lock()
+	defer m.changes.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, e := range m.endpoints {
+		if !e.hook.Unnoted || e.unwritten {
+			continue
+		}
+		ev := gateway.Event{Type: gateway.EventWebhookDisabled, At: m.cfg.Now(), Reason: string(e.hook.Reason), Detail: id + ": " + e.hook.Reason.text()}
+		m.mu.Unlock()
+		err := m.cfg.Gateway.Note(ctx, ev)
+		m.mu.Lock()
+		if err != nil {
+			return noted, err
+		}
+		noted, e.hook.Unnoted, e.unwritten = true, false, true
+	}
+	return noted, nil
+}
+
+// saveAll writes the changes, with the events of disabled webhooks.
+func (m *Manager) saveAll(ctx context.Context) error {
+	err := m.save(ctx)
+	if err != nil {
+		return err
+	}
+	noted, err := m.noteDisabled(ctx)
+	if noted {
+		err = errors.Join(err, m.save(ctx))
+	}
+	return err
 }

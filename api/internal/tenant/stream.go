@@ -79,6 +79,15 @@ func (v *View) scan(ctx context.Context) (release func(), err error) {
 	}
 }
 
+// Turn is scan for a read that begins so many numbers behind the end of the log. Near the end
+// it does not wait.
+func (v *View) Turn(ctx context.Context, behind uint64) (release func(), err error) {
+	if behind <= nearEnd {
+		return func() {}, nil
+	}
+	return v.scan(ctx)
+}
+
 // Event returns the event with a number, ok false if none is kept that the caller may
 // see.
 func (v *View) Event(number uint64) (e gateway.Event, ok bool, err error) {
@@ -120,18 +129,9 @@ func (s *Subscription) Next(ctx context.Context, buf []gateway.Event) ([]gateway
 		if err := s.view.Alive(); err != nil {
 			return buf, err // the key ended during the wait
 		}
-		kept := buf[:start]
-		for i := start; i < len(more); i++ {
-			wanted, err := s.filter.Wants(&more[i])
-			if err != nil {
-				return kept, err
-			}
-			if wanted {
-				kept = append(kept, more[i])
-			}
-		}
-		if len(kept) > start {
-			return kept, nil
+		kept, err := s.filter.Select(more[start:])
+		if err != nil || len(kept) > 0 {
+			return more[:start+len(kept)], err
 		}
 		passed += len(more) - start
 		buf = more[:start]

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -160,4 +161,26 @@ func TestStreamsShareTheLookUpOfAnEvent(t *testing.T) {
 			t.Errorf("%d events took %d look-ups for %d streams, want one each", 2*events, n, len(streams))
 		}
 	})
+}
+
+// Far behind the end of the log a key with a limit waits for its turn to read; near the end,
+// and without a limit, none does.
+func TestTheTurnOfALimitedKey(t *testing.T) {
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, limited := range []bool{false, true} {
+		limit := apikey.Limit{}
+		if limited {
+			limit.Prefix = "a"
+		}
+		v := viewOf(t, limit)
+		for range cap(v.shared.scans) {
+			v.shared.scans <- struct{}{}
+		}
+		for behind, far := range map[uint64]bool{0: false, nearEnd: false, nearEnd + 1: true} {
+			if _, err := v.Turn(ended, behind); (err != nil) != (limited && far) {
+				t.Errorf("limited %v, %d behind: %v", limited, behind, err)
+			}
+		}
+	}
 }

@@ -8,8 +8,9 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// Events appends up to limit events with a number above after, oldest first. An entry
-// about several clients becomes one event for each.
+// Events appends up to limit events with a number above after, oldest first, and ends behind
+// the result with which they have maxPageBytes. An entry about several clients becomes one
+// event for each.
 func (v *View) Events(after uint64, limit int, buf []gateway.Event) (events []gateway.Event, through uint64, err error) {
 	r := eventReader{View: v, after: after, through: after, room: limit, events: buf}
 	from, err := v.eventRow(after + 1)
@@ -123,6 +124,7 @@ type eventReader struct {
 	after   uint64
 	through uint64 // number of the last event that was read or passed over
 	room    int
+	bytes   int // of results so far
 	events  []gateway.Event
 	fields  gateway.Event // of the entry, for each of its events
 }
@@ -158,6 +160,9 @@ func (r *eventReader) add(number uint64) {
 	r.events = append(r.events, r.fields)
 	r.through = number
 	r.room--
+	if r.bytes += len(r.fields.Result); r.bytes >= maxPageBytes {
+		r.room = 0
+	}
 }
 
 func (e *Event) eventType() gateway.EventType {

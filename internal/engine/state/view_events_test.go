@@ -61,3 +61,40 @@ func TestPagesOfAnEntryCostTheSame(t *testing.T) {
 		}
 	}
 }
+
+// A read of events ends when their results have the bytes of a page, and the next one goes
+// on there.
+func TestAReadOfLargeResultsIsBounded(t *testing.T) {
+	const n = 2*maxPageBytes/gateway.MaxPayload + 1
+	w := newWorld(t)
+	b := bounded(n)
+	b.MaxQueuedBytes = 1 << 30
+	events := []record.Event{b, w.register("a")}
+	for i := range n {
+		id := gateway.MessageID(fmt.Sprintf("%03d", i))
+		s := w.settle(id, "a", gateway.Acked, "")
+		s.Result = make([]byte, gateway.MaxPayload)
+		events = append(events, w.accept(id, gateway.Audience{Client: "a"}), s)
+	}
+	w.record(1, 1, events...)
+	v, results := w.view(), 0
+	for after := uint64(0); after < w.Machine.State.Event; {
+		some, through, err := v.Events(after, 1000, nil)
+		if err != nil || len(some) == 0 || through <= after {
+			t.Fatalf("%d events up to %d behind %d, %v", len(some), through, after, err)
+		}
+		size := 0
+		for _, e := range some {
+			if size += len(e.Result); e.Result != nil {
+				results++
+			}
+		}
+		if size > maxPageBytes {
+			t.Errorf("one read has %d bytes of results", size)
+		}
+		after = through
+	}
+	if results != n {
+		t.Errorf("%d results, want %d", results, n)
+	}
+}
