@@ -62,12 +62,12 @@ func (s *Session) settle(seq Seq, code AckCode, result []byte, at time.Time) {
 		return
 	}
 	s.g.counts.answered(f.is(flightAsked), code)
-	before, o := *f, s.answeredLocked(f, code, result, at)
+	o := s.answeredLocked(f, code, result, at)
 	last := s.answerLocked(f)
 	waits := s.waitsLocked()
 	s.mu.Unlock()
 	if s.g.store.Settle(o, s.g.awaited(o.Message, last)) != nil {
-		s.unsettled(before)
+		s.unsettled(seq)
 	}
 	s.wakeIf(waits)
 }
@@ -282,24 +282,16 @@ func (s *Session) retryNow(seq Seq) {
 }
 
 // unsettled puts a delivery back whose verdict the store has refused: it is still queued
-// there. A live session sends it again, and the next session would in any case. Its
-// transmissions so far count on.
-func (s *Session) unsettled(f inflight) {
-	if f.gone() {
-		return
-	}
-	f.stage, f.flags = stageWaiting, f.flags&flightMany|flightRepeat|flightAway
-	f.retries = 0
-	f.forgetProgress()
+// there. A live session sends it again when the store is open again, or after some seconds;
+// the next session would in any case.
+func (s *Session) unsettled(seq Seq) {
 	s.mu.Lock()
-	s.settledLocked(f.seq)
-	live := !s.flags.has(flagClosed) && s.findLocked(f.seq, false) == nil
-	if live {
-		s.enterLocked(f)
+	f, ok := s.settledLocked(seq)
+	if ok {
+		s.againLocked(f, stageWaiting)
 	}
 	s.mu.Unlock()
-	if live {
-		seq := f.seq
+	if ok {
 		s.g.cfg.After(jitter(5*time.Second), func() { s.retryNow(seq) })
 	}
 }

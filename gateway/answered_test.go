@@ -165,3 +165,113 @@ func only(c gateway.Counts) gateway.State {
 	}
 	return gateway.Queued
 }
+
+// In the counts of a message to many, too, an answered delivery stays sent until the store
+// has its verdict.
+func TestAnAnsweredDeliveryOfManyStaysSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Options{})
+		t.Cleanup(func() { store.Close() })
+		g := gatewaytest.New(t, slowStore{store, time.Second}, gateway.Config{})
+		gatewaytest.Connect(t, g, "acks", gatewaytest.Options{})
+		gatewaytest.Connect(t, g, "reads", gatewaytest.Options{React: gatewaytest.FlushOnly})
+		gatewaytest.Connect(t, g, "gone", gatewaytest.Options{}).Disconnect(gateway.ReasonConnectionLost)
+		m := pushToAll(t, g)
+		synctest.Wait()
+		wantCounts(t, g, m, gateway.Counts{Total: 3, Queued: 1, Sent: 2})
+		time.Sleep(2 * time.Second)
+		wantCounts(t, g, m, gateway.Counts{Total: 3, Queued: 1, Sent: 1, Acked: 1})
+	})
+}
+
+// When the connection ends, or a verdict is refused, nothing of an answered delivery is left
+// in the counts.
+func TestAnAnsweredDeliveryOfManyThatIsQueuedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &refusingStore{Store: slowStore{memstore.New(memstore.Options{}), time.Second}}
+		t.Cleanup(func() { store.Close() })
+		g := gatewaytest.New(t, store, gateway.Config{})
+		l := gatewaytest.Connect(t, g, "ends", gatewaytest.Options{})
+		gatewaytest.Connect(t, g, "b", gatewaytest.Options{})
+		m := pushToAll(t, g)
+		synctest.Wait()
+		l.Disconnect(gateway.ReasonConnectionLost)
+		wantCounts(t, g, m, gateway.Counts{Total: 2, Queued: 1, Sent: 1})
+		time.Sleep(2 * time.Second)
+		wantCounts(t, g, m, gateway.Counts{Total: 2, Acked: 2})
+		store.refuses.Store(true)
+		m = pushToAll(t, g)
+		synctest.Wait()
+		wantCounts(t, g, m, gateway.Counts{Total: 2, Queued: 2})
+	})
+}
+
+func pushToAll(t *testing.T, g *gateway.Gateway) gateway.Message {
+	t.Helper()
+	rec, err := g.Push(t.Context(), gateway.PushRequest{To: gateway.Audience{All: true}, Payload: []byte("all")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec.Message
+}
+
+func wantCounts(t *testing.T, g *gateway.Gateway, m gateway.Message, want gateway.Counts) {
+	t.Helper()
+	m, err := g.Message(m.ID)
+	if err != nil || m.Counts != want {
+		t.Errorf("the counts are %+v, %v; want %+v", m.Counts, err, want)
+	}
+}
+
+// A read during which verdicts of a message to many come counts none of its deliveries as one
+// that has not left.
+func TestAReadDuringVerdictsOfMany(t *testing.T) {
+	for name, read := range map[string]func(g *gateway.Gateway, m gateway.Message) gateway.Counts{
+		"message": func(g *gateway.Gateway, m gateway.Message) gateway.Counts {
+			m, _ = g.Message(m.ID)
+			return m.Counts
+		},
+		"messages": func(g *gateway.Gateway, _ gateway.Message) gateway.Counts {
+			page, _ := g.Messages(gateway.MessageQuery{})
+			return page.Items[0].Counts
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := memstore.New(memstore.Options{})
+				t.Cleanup(func() { store.Close() })
+				var happens func()
+				g := gatewaytest.New(t, interrupted{store, &happens}, gateway.Config{})
+				a := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+				b := gatewaytest.Connect(t, g, "b", gatewaytest.Options{React: gatewaytest.FlushOnly})
+				m := pushToAll(t, g)
+				synctest.Wait()
+				for acked, l := range []*gatewaytest.Link{a, b} {
+					happens = func() {
+						l.Session.Acked(m.Seq, false, gateway.AckOK, nil, time.Now())
+						synctest.Wait()
+					}
+					if got, want := read(g, m), (gateway.Counts{Total: 2, Sent: 1 - acked, Acked: 1 + acked}); got != want {
+						t.Errorf("the counts are %+v, want %+v", got, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A delivery that is canceled while the device's answer is on its way to the store was sent.
+func TestACanceledDeliveryWasSentAlsoIfItIsAnswered(t *testing.T) {
+	answered(t, func(t *testing.T, g *gateway.Gateway, _ *gatewaytest.Link, m gateway.Message) {
+		if _, err := g.Cancel(t.Context(), m.ID); err != nil {
+			t.Fatal(err)
+		}
+		if d := delivery(t, g, m.ID, "a"); d.State != gateway.Canceled || d.Attempts != 1 || d.SentAt.IsZero() {
+			t.Errorf("it is %v after %d attempts, sent at %v; want canceled after 1", d.State, d.Attempts, d.SentAt)
+		}
+		time.Sleep(2 * time.Second)
+		if d := delivery(t, g, m.ID, "a"); d.LateAckAt.IsZero() || d.Attempts != 1 {
+			t.Errorf("its late ack came at %v, after %d attempts", d.LateAckAt, d.Attempts)
+		}
+	})
+}

@@ -179,7 +179,8 @@ func (g *Gateway) settled(t *Settlement, woken *wakes) {
 	if set := g.tallies.Load(); set != nil {
 		set.settled(d)
 	}
-	if s := g.hub.settled(d.Client, d.Seq, g.keepEnd); s != nil {
+	_, answered := d.Verdict()
+	if s := g.hub.settled(d.Client, d.Seq, answered, g.keepEnd); s != nil {
 		woken.add(s)
 	}
 	if d.State == Expired || d.State == Canceled { // the store does not know that it was sent

@@ -8,9 +8,10 @@ import (
 // Message returns a message with its counts. Errors: CodeMessageNotFound,
 // CodeUnavailable.
 func (g *Gateway) Message(id MessageID) (Message, error) {
+	mark := g.sent.mark()
 	m, err := g.store.Message(id)
 	if err == nil {
-		g.show(&m)
+		g.show(&m, mark)
 	} else if late, ok := g.late.message(id, g.now()); ok {
 		return late, nil
 	}
@@ -26,34 +27,40 @@ func (g *Gateway) Messages(q MessageQuery) (Page[Message, MessageID], error) {
 			q.Before = end
 		}
 	}
+	mark := g.sent.mark()
 	page, err := g.store.Messages(q)
 	for i := range page.Items {
-		g.show(&page.Items[i])
+		g.show(&page.Items[i], mark)
 	}
 	return page, err
 }
 
-// show is showSent, and reads a message again whose delivery may have ended since it was
-// read.
-func (g *Gateway) show(m *Message) {
-	if g.showSent(m); m.Client == "" || m.Counts.Queued == 0 || !g.hub.hasPassed(m.Client, m.Seq) {
-		return
-	}
-	if now, err := g.store.Message(m.ID); err == nil {
+// maxReads bounds the reads of a message while its deliveries end.
+const maxReads = 4
+
+// show is showSent for a message that was read after mark. It reads the message again if
+// deliveries may have ended since.
+func (g *Gateway) show(m *Message, mark uint64) {
+	for reads := 1; g.showSent(m, mark) && reads < maxReads; reads++ {
+		mark = g.sent.mark()
+		now, err := g.store.Message(m.ID)
+		if err != nil {
+			return
+		}
 		*m = now
-		g.showSent(m)
 	}
 }
 
-// showSent moves deliveries that live sessions have flushed from queued to sent.
-func (g *Gateway) showSent(m *Message) {
+// showSent moves deliveries that live sessions have flushed from queued to sent. stale is
+// true if deliveries may have ended since m was read after mark.
+func (g *Gateway) showSent(m *Message, mark uint64) (stale bool) {
 	g.showOnceMessage(m)
 	if m.Online || m.Counts.Queued == 0 {
-		return
+		return false
 	}
 	var n int
 	if m.Client == "" {
-		n = g.sent.get(m.ID)
+		n, stale = g.sent.get(m.ID, mark)
 	} else {
 		d := Delivery{Seq: m.Seq, State: Queued}
 		if s := g.hub.session(m.Client); s != nil {
@@ -61,11 +68,14 @@ func (g *Gateway) showSent(m *Message) {
 		}
 		if d.State == Sent {
 			n = 1
+		} else {
+			stale = g.hub.hasPassed(m.Client, m.Seq)
 		}
 	}
-	n = min(max(n, 0), m.Counts.Queued)
+	n = min(n, m.Counts.Queued)
 	m.Counts.Sent += n
 	m.Counts.Queued -= n
+	return stale
 }
 
 // Delivery returns one message's delivery to one client. Errors:

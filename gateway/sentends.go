@@ -119,7 +119,7 @@ func (s *Session) attemptOf(seq Seq) attempt {
 	if s.work == nil {
 		return attempt{}
 	}
-	if t := attemptAt(s.work.answered, seq); t.seq != 0 {
+	if t := s.work.answerTo(seq); t.seq != 0 {
 		return t
 	}
 	return attemptAt(s.work.tried, seq)
