@@ -275,3 +275,55 @@ func TestACanceledDeliveryWasSentAlsoIfItIsAnswered(t *testing.T) {
 		}
 	})
 }
+
+// heldFeed is a store that lets nobody hear of its changes while it is held, although they
+// can be read.
+type heldFeed struct {
+	gateway.Store
+	observer gateway.Observer
+	held     chan struct{} // nil if it is not
+	last     uint64        // event
+}
+
+func (s *heldFeed) Observe(o gateway.Observer) {
+	s.observer = o
+	s.Store.Observe(s)
+}
+
+func (s *heldFeed) Changed(list []gateway.Change) {
+	for _, c := range list {
+		if e, ok := c.(*gateway.EventsLogged); ok {
+			s.last = e.Last
+		}
+	}
+	if s.held != nil {
+		<-s.held
+	}
+	s.observer.Changed(list)
+}
+
+func (s *heldFeed) EventSpan() (forgotten, last uint64, err error) {
+	forgotten, last, err = s.Store.EventSpan()
+	return forgotten, max(s.last, last), err
+}
+
+// A read between the moment at which a verdict can be read, and that at which the sessions
+// hear of it, counts its delivery once.
+func TestAReadBeforeTheFeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := &heldFeed{Store: memstore.New(memstore.Options{})}
+		t.Cleanup(func() { feed.Close() })
+		var happens func()
+		g := gatewaytest.New(t, interrupted{feed, &happens}, gateway.Config{})
+		l := gatewaytest.Connect(t, g, "acks", gatewaytest.Options{React: gatewaytest.FlushOnly})
+		gatewaytest.Connect(t, g, "reads", gatewaytest.Options{React: gatewaytest.FlushOnly})
+		gatewaytest.Connect(t, g, "gone", gatewaytest.Options{}).Disconnect(gateway.ReasonConnectionLost)
+		m := pushToAll(t, g)
+		synctest.Wait()
+		feed.held = make(chan struct{})
+		l.Session.Acked(m.Seq, false, gateway.AckOK, nil, time.Now())
+		synctest.Wait()
+		time.AfterFunc(time.Millisecond, func() { close(feed.held) })
+		wantCounts(t, g, m, gateway.Counts{Total: 3, Queued: 1, Sent: 1, Acked: 1})
+	})
+}

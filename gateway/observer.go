@@ -143,6 +143,7 @@ func (o *observer) Changed(list []Change) {
 				woken.forgotten = append(woken.forgotten, s)
 			}
 		case *Reopened:
+			g.events.reopened()
 			for s := range g.hub.all {
 				if s.reopened() {
 					woken.add(s)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -11,7 +12,9 @@ func (g *Gateway) Message(id MessageID) (Message, error) {
 	mark := g.sent.mark()
 	m, err := g.store.Message(id)
 	if err == nil {
-		g.show(&m, mark)
+		list := []Message{m}
+		g.show(list, mark)
+		return list[0], nil
 	} else if late, ok := g.late.message(id, g.now()); ok {
 		return late, nil
 	}
@@ -29,30 +32,36 @@ func (g *Gateway) Messages(q MessageQuery) (Page[Message, MessageID], error) {
 	}
 	mark := g.sent.mark()
 	page, err := g.store.Messages(q)
-	for i := range page.Items {
-		g.show(&page.Items[i], mark)
-	}
+	g.show(page.Items, mark)
 	return page, err
 }
 
 // maxReads bounds the reads of a message while its deliveries end.
 const maxReads = 4
 
-// show is showSent for a message that was read after mark. It reads the message again if
-// deliveries may have ended since.
-func (g *Gateway) show(m *Message, mark uint64) {
-	for reads := 1; g.showSent(m, mark) && reads < maxReads; reads++ {
-		mark = g.sent.mark()
-		now, err := g.store.Message(m.ID)
-		if err != nil {
-			return
+// show is showSent for messages that were read after mark. The sessions and what was read
+// must agree about the ends of deliveries: show waits until the sessions know of those that
+// were read, and reads a message again if one came later.
+func (g *Gateway) show(list []Message, mark uint64) {
+	if slices.ContainsFunc(list, func(m Message) bool { return m.Client == "" && m.Counts.Queued > 0 && g.sent.any(m.ID) }) {
+		g.events.catchUp()
+	}
+	for i := range list {
+		m, mark := &list[i], mark
+		for reads := 1; g.showSent(m, mark) && reads < maxReads; reads++ {
+			mark = g.sent.mark()
+			now, err := g.store.Message(m.ID)
+			if err != nil {
+				break
+			}
+			*m = now
+			g.events.catchUp()
 		}
-		*m = now
 	}
 }
 
 // showSent moves deliveries that live sessions have flushed from queued to sent. stale is
-// true if deliveries may have ended since m was read after mark.
+// true if a delivery may have ended since m was read, which was after mark.
 func (g *Gateway) showSent(m *Message, mark uint64) (stale bool) {
 	g.showOnceMessage(m)
 	if m.Online || m.Counts.Queued == 0 {

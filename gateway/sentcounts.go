@@ -104,6 +104,14 @@ func (c *sentCounts) get(id MessageID, mark uint64) (n int, stale bool) {
 	return s.flushed + s.answered, s.settled > mark
 }
 
+// any reports whether deliveries of the message read as sent.
+func (c *sentCounts) any(id MessageID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.of[id]
+	return s.flushed+s.answered > 0
+}
+
 // isWalking reports whether a broadcast of the message still has recipients to wake.
 func (c *sentCounts) isWalking(id MessageID) bool {
 	c.mu.Lock()
