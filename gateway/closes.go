@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"container/list"
 	"sync"
 	"time"
 )
@@ -12,13 +13,13 @@ const maxCloses = 4096
 // client must not read as offline without the reason.
 type lastCloses struct {
 	mu    sync.Mutex
-	last  map[ClientID]closeNote
-	order []ClientID // a ring
-	next  int        // the oldest of it once it is full
+	last  map[ClientID]*list.Element // in order
+	order list.List                  // of *closeNote, the latest last
 }
 
 // closeNote is the end of the connection that began with the registration epoch.
 type closeNote struct {
+	client ClientID
 	epoch  uint64
 	reason string
 	seen   time.Time
@@ -27,22 +28,46 @@ type closeNote struct {
 	row       int       // closes in quick succession
 }
 
-func (c *lastCloses) add(id ClientID, n closeNote) {
+func (c *lastCloses) add(n closeNote) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.last == nil {
-		c.last = make(map[ClientID]closeNote)
+		c.last = make(map[ClientID]*list.Element)
 	}
-	last, known := c.last[id]
-	if !known && len(c.order) < maxCloses {
-		c.order = append(c.order, id)
-	} else if !known {
-		delete(c.last, c.order[c.next])
-		c.order[c.next] = id
-		c.next = (c.next + 1) % maxCloses
+	var before closeNote
+	if e := c.last[n.client]; e != nil {
+		before = *c.removeLocked(e)
+	} else if len(c.last) >= maxCloses {
+		c.removeLocked(c.order.Front())
 	}
-	n.continueRow(last)
-	c.last[id] = n
+	n.continueRow(before)
+	c.last[n.client] = c.order.PushBack(&n)
+}
+
+func (c *lastCloses) removeLocked(e *list.Element) *closeNote {
+	n := c.order.Remove(e).(*closeNote)
+	delete(c.last, n.client)
+	return n
+}
+
+// of returns the last close of a client; ok is false if it is not kept.
+func (c *lastCloses) of(id ClientID) (n closeNote, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.last[id]
+	if e == nil {
+		return n, false
+	}
+	return *e.Value.(*closeNote), true
+}
+
+// forget removes the closes of a client.
+func (c *lastCloses) forget(id ClientID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.last[id]; e != nil {
+		c.removeLocked(e)
+	}
 }
 
 // complete adds the reason to the record of an offline client if the store does not have
@@ -51,9 +76,7 @@ func (c *lastCloses) complete(r *ClientRecord) {
 	if r.LastClose != "" || r.Epoch == 0 {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if n, ok := c.last[r.ID]; ok && n.epoch == r.Epoch {
+	if n, ok := c.of(r.ID); ok && n.epoch == r.Epoch {
 		r.LastClose, r.LastSeenAt = n.reason, n.seen
 	}
 }

@@ -138,6 +138,8 @@ func (o *observer) Changed(list []Change) {
 			g.events.logged(c.Last)
 		case *ClientForgotten:
 			g.forgotten.add(c.Client, g.now())
+			g.closes.forget(c.Client)
+			g.conflicts.forget(c.Client)
 			g.forgottenStep(c.Client)
 			if s := g.hub.session(c.Client); s != nil && s.epoch <= c.Epoch {
 				woken.forgotten = append(woken.forgotten, s)

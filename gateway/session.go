@@ -166,27 +166,19 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 func (s *Session) Closed(reason string) { s.g.disconnected(s, reason) }
 
 // retire stops the session's deliveries and returns the attempts of the unacked
-// ones, and the result of throughLocked. unreported says that the link may still flush
-// payloads, or has flushed some whose Sent is still to come. These are among the attempts,
-// because the device may have them.
-func (s *Session) retire(unreported bool) (tried []attempt, through Seq) {
+// ones, and the result of throughLocked. The caller must call loseAll with calls when it
+// holds no lock. unreported says that the link may still flush payloads, or has flushed some
+// whose Sent is still to come. These are among the attempts, because the device may have
+// them.
+func (s *Session) retire(unreported bool) (calls []*OnlineCall, tried []attempt, through Seq) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	through = s.throughLocked()
-	if s.flags.has(flagClosed) {
-		s.mu.Unlock()
-		return nil, through
+	if !s.flags.has(flagClosed) && s.work != nil {
+		calls, tried = s.abandonLocked(unreported)
 	}
 	s.flags |= flagClosed
-	if s.work == nil {
-		s.mu.Unlock()
-		return nil, through
-	}
-	calls, tried := s.abandonLocked(unreported)
-	s.mu.Unlock()
-	for _, c := range calls {
-		c.lost()
-	}
-	return tried, through
+	return calls, tried, through
 }
 
 // endCalls ends the session's online calls because the gateway stops.
