@@ -106,6 +106,11 @@ func (s interrupted) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.D
 	return s.Store.Deliveries(q)
 }
 
+func (s interrupted) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gateway.Delivery, gateway.Seq], error) {
+	defer s.between()
+	return s.Store.ClientDeliveries(q)
+}
+
 func (s interrupted) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
 	defer s.between()
 	return s.Store.Messages(q)
@@ -326,4 +331,41 @@ func TestAReadBeforeTheFeed(t *testing.T) {
 		time.AfterFunc(time.Millisecond, func() { close(feed.held) })
 		wantCounts(t, g, m, gateway.Counts{Total: 3, Queued: 1, Sent: 1, Acked: 1})
 	})
+}
+
+// A read at the moment at which an online call with a key ends shows its outcome, and not
+// that the gateway was restarted.
+func TestAReadAtTheEndOfACallWithAKey(t *testing.T) {
+	for name, read := range map[string]func(g *gateway.Gateway) gateway.State{
+		"messages": func(g *gateway.Gateway) gateway.State {
+			page, _ := g.Messages(gateway.MessageQuery{})
+			return only(page.Items[0].Counts)
+		},
+		"deliveries": func(g *gateway.Gateway) gateway.State {
+			page, _ := g.ClientDeliveries(gateway.ClientDeliveryQuery{Client: "a"})
+			return page.Items[0].State
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := memstore.New(memstore.Options{})
+				t.Cleanup(func() { store.Close() })
+				var happens func()
+				g := gatewaytest.New(t, interrupted{store, &happens}, gateway.Config{})
+				l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+				go once(g, "a", time.Minute)
+				synctest.Wait()
+				if got := read(g); got != gateway.Queued {
+					t.Errorf("during the call it is %v", got)
+				}
+				happens = func() {
+					l.Ack(l.Transmissions()[0], gateway.AckOK, nil)
+					synctest.Wait()
+				}
+				if got := read(g); got != gateway.Acked {
+					t.Errorf("it is %v, want acked", got)
+				}
+			})
+		})
+	}
 }

@@ -9,7 +9,7 @@ import (
 // Message returns a message with its counts. Errors: CodeMessageNotFound,
 // CodeUnavailable.
 func (g *Gateway) Message(id MessageID) (Message, error) {
-	mark := g.sent.mark()
+	mark := g.mark()
 	m, err := g.store.Message(id)
 	if err == nil {
 		list := []Message{m}
@@ -30,11 +30,16 @@ func (g *Gateway) Messages(q MessageQuery) (Page[Message, MessageID], error) {
 			q.Before = end
 		}
 	}
-	mark := g.sent.mark()
+	mark := g.mark()
 	page, err := g.store.Messages(q)
 	g.show(page.Items, mark)
 	return page, err
 }
+
+// mark is the moment before a read of the store: it tells what may have ended since.
+type mark struct{ sent, once uint64 }
+
+func (g *Gateway) mark() mark { return mark{g.sent.mark(), g.once.mark()} }
 
 // maxReads bounds the reads of a message while its deliveries end.
 const maxReads = 4
@@ -42,14 +47,14 @@ const maxReads = 4
 // show is showSent for messages that were read after mark. The sessions and what was read
 // must agree about the ends of deliveries: show waits until the sessions know of those that
 // were read, and reads a message again if one came later.
-func (g *Gateway) show(list []Message, mark uint64) {
+func (g *Gateway) show(list []Message, mark mark) {
 	if slices.ContainsFunc(list, func(m Message) bool { return m.Client == "" && m.Counts.Queued > 0 && g.sent.any(m.ID) }) {
 		g.events.catchUp()
 	}
 	for i := range list {
 		m, mark := &list[i], mark
 		for reads := 1; g.showSent(m, mark) && reads < maxReads; reads++ {
-			mark = g.sent.mark()
+			mark = g.mark()
 			now, err := g.store.Message(m.ID)
 			if err != nil {
 				break
@@ -62,14 +67,17 @@ func (g *Gateway) show(list []Message, mark uint64) {
 
 // showSent moves deliveries that live sessions have flushed from queued to sent. stale is
 // true if a delivery may have ended since m was read, which was after mark.
-func (g *Gateway) showSent(m *Message, mark uint64) (stale bool) {
-	g.showOnceMessage(m)
-	if m.Online || m.Counts.Queued == 0 {
+func (g *Gateway) showSent(m *Message, mark mark) (stale bool) {
+	if m.Online {
+		g.showOnceMessage(m)
+		return m.Counts.Unknown > 0 && g.once.endedSince(mark.once)
+	}
+	if m.Counts.Queued == 0 {
 		return false
 	}
 	var n int
 	if m.Client == "" {
-		n, stale = g.sent.get(m.ID, mark)
+		n, stale = g.sent.get(m.ID, mark.sent)
 	} else {
 		d := Delivery{Seq: m.Seq, State: Queued}
 		if s := g.hub.session(m.Client); s != nil {
@@ -90,9 +98,10 @@ func (g *Gateway) showSent(m *Message, mark uint64) (stale bool) {
 // Delivery returns one message's delivery to one client. Errors:
 // CodeMessageNotFound, CodeClientNotFound (not a recipient), CodeUnavailable.
 func (g *Gateway) Delivery(id MessageID, client ClientID) (Delivery, error) {
+	mark := g.mark()
 	d, err := g.store.Delivery(id, client)
 	if err == nil {
-		g.overlay(&d)
+		g.overlay(&d, mark)
 	}
 	return d, err
 }
@@ -105,8 +114,9 @@ func (g *Gateway) Deliveries(q DeliveryQuery) (Page[Delivery, ClientID], error) 
 	if want == Sent {
 		q.State = Queued
 	}
+	mark := g.mark()
 	page, err := g.store.Deliveries(q)
-	page.Items = g.overlayAll(page.Items, want)
+	page.Items = g.overlayAll(page.Items, want, mark)
 	return page, err
 }
 
@@ -120,18 +130,19 @@ func (g *Gateway) ClientDeliveries(q ClientDeliveryQuery) (Page[Delivery, Seq], 
 	if q.Pending {
 		want = 0
 	}
+	mark := g.mark()
 	page, err := g.store.ClientDeliveries(q)
-	page.Items = g.overlayAll(page.Items, want)
+	page.Items = g.overlayAll(page.Items, want, mark)
 	return page, err
 }
 
-// overlayAll adds the live sessions' state to items and keeps those in state
-// want.
-func (g *Gateway) overlayAll(items []Delivery, want State) []Delivery {
+// overlayAll adds the live sessions' state to items, which were read after mark, and keeps
+// those in state want.
+func (g *Gateway) overlayAll(items []Delivery, want State, mark mark) []Delivery {
 	kept := items[:0]
 	for i := range items {
 		d := items[i]
-		g.overlay(&d)
+		g.overlay(&d, mark)
 		if want == 0 || d.State == want {
 			kept = append(kept, d)
 		}
@@ -151,20 +162,22 @@ func (g *Gateway) InFlight(m *Message) (d Delivery, ok bool) {
 	return d, ok || d.Attempts > 0
 }
 
-// overlay adds the knowledge of the client's sessions to a delivery. A delivery that may
-// have ended since it was read is read again.
-func (g *Gateway) overlay(d *Delivery) {
-	if d.State == Queued && !d.Online && !g.overlayQueued(d) && g.hub.hasPassed(d.Client, d.Seq) {
+// overlay adds the knowledge of the client's sessions to a delivery that was read after
+// mark. A delivery that may have ended since is read again.
+func (g *Gateway) overlay(d *Delivery, mark mark) {
+	again := false
+	if d.Online {
+		g.showOnce(d)
+		again = d.Restarted() && g.once.endedSince(mark.once)
+	} else if d.State == Queued {
+		again = !g.overlayQueued(d) && g.hub.hasPassed(d.Client, d.Seq)
+	}
+	if again {
 		if now, err := g.store.Delivery(d.Message, d.Client); err == nil {
 			*d = now
 		}
 	}
-	switch {
-	case d.Online:
-		g.showOnce(d)
-	case d.State != Queued:
-		g.showSends(d)
-	}
+	g.showSends(d)
 }
 
 // overlayQueued adds the knowledge of the client's sessions to a queued delivery. It reports
