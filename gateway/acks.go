@@ -247,7 +247,7 @@ func (s *Session) notNow(seq Seq, code AckCode) {
 	s.step(StepRetryLater, f)
 	waits := s.waitsLocked()
 	s.mu.Unlock()
-	s.g.cfg.After(delay, func() { s.retryNow(seq) })
+	s.g.cfg.After(delay, func() { s.retryNow(seq, 0) })
 	s.wakeIf(waits)
 }
 
@@ -261,7 +261,7 @@ func (s *Session) postponeLocked(f *inflight) (delay time.Duration) {
 	if !f.is(flightAsked) {
 		f.attempts = max(0, f.attempts-1)
 	}
-	f.stage, f.flags = stageWaiting, f.flags|flightAway
+	f.stage, f.flags = stageWaiting, f.flags&^flightStalled|flightAway
 	f.forgetProgress()
 	delay = min(minRetryDelay<<f.retries, maxRetryDelay)
 	if n := s.noteLocked(f, HappenedRetryLater); n != nil {
@@ -272,13 +272,21 @@ func (s *Session) postponeLocked(f *inflight) (delay time.Duration) {
 	return delay
 }
 
-func (s *Session) retryNow(seq Seq) {
+// retryNow ends the wait of a delivery for its time, or with flightStalled that for the
+// store. It leaves the other wait alone, which may have followed.
+func (s *Session) retryNow(seq Seq, stalled flightFlags) {
 	s.mu.Lock()
-	if f := s.findLocked(seq, false); f != nil && f.stage == stageWaiting {
+	if f := s.findLocked(seq, false); f != nil && f.stage == stageWaiting && f.flags&flightStalled == stalled {
 		f.stage = stageDue
 	}
 	s.mu.Unlock()
 	s.wake()
+}
+
+// retryStalled ends the wait of a delivery for the store after some seconds; reopened may
+// end it before.
+func (s *Session) retryStalled(seq Seq) {
+	s.g.cfg.After(jitter(5*time.Second), func() { s.retryNow(seq, flightStalled) })
 }
 
 // unsettled puts a delivery back whose verdict the store has refused: it is still queued
@@ -292,7 +300,7 @@ func (s *Session) unsettled(seq Seq) {
 	}
 	s.mu.Unlock()
 	if ok {
-		s.g.cfg.After(jitter(5*time.Second), func() { s.retryNow(seq) })
+		s.retryStalled(seq)
 	}
 }
 

@@ -270,7 +270,7 @@ func (s *Session) giveUp(was inflight, reason string) {
 func (s *Session) laterAgain(was inflight) {
 	was.flags |= flightStalled
 	s.repeatFailed(was, stageWaiting)
-	s.g.cfg.After(jitter(5*time.Second), func() { s.retryNow(was.seq) })
+	s.retryStalled(was.seq)
 }
 
 // repeatFailed resets the entry of a repeat that did not leave.

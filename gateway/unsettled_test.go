@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -198,6 +199,30 @@ func TestAVerdictIsRefusedAfterTheEnd(t *testing.T) {
 		s.waits = nil
 		if n := g.Stats().InFlight; n != 0 {
 			t.Errorf("%d deliveries are in flight, want none", n)
+		}
+	})
+}
+
+// A device that wants a delivery later gets it then, and not when the wait for a store would
+// have ended that was open again before.
+func TestARetryLaterAfterARefusedVerdict(t *testing.T) {
+	failing(t, func(t *testing.T, g *gateway.Gateway, s *failingStore) {
+		code, begun := gateway.AckOK, time.Now()
+		var at []time.Duration
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
+			at = append(at, time.Since(begun))
+			l.Sent(p)
+			l.Ack(p, code, nil)
+		}})
+		s.waits = make(chan struct{})
+		close(s.waits)
+		push(t, g, "a", "one")
+		synctest.Wait()
+		code, s.waits = gateway.AckRetry, nil
+		s.reopen()
+		time.Sleep(10 * time.Second)
+		if want := []time.Duration{0, 0, time.Second, 3 * time.Second, 7 * time.Second}; !slices.Equal(at, want) {
+			t.Errorf("it came at %v, want %v", at, want)
 		}
 	})
 }
