@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"container/list"
 	"sync"
 	"time"
 )
@@ -12,14 +11,12 @@ const maxCloses = 4096
 // lastCloses remembers why the last connections ended. The store learns that lazily, and a
 // client must not read as offline without the reason.
 type lastCloses struct {
-	mu    sync.Mutex
-	last  map[ClientID]*list.Element // in order
-	order list.List                  // of *closeNote, the latest last
+	mu   sync.Mutex
+	last recent[ClientID, closeNote]
 }
 
 // closeNote is the end of the connection that began with the registration epoch.
 type closeNote struct {
-	client ClientID
 	epoch  uint64
 	reason string
 	seen   time.Time
@@ -28,46 +25,26 @@ type closeNote struct {
 	row       int       // closes in quick succession
 }
 
-func (c *lastCloses) add(n closeNote) {
+func (c *lastCloses) add(id ClientID, n closeNote) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.last == nil {
-		c.last = make(map[ClientID]*list.Element)
-	}
-	var before closeNote
-	if e := c.last[n.client]; e != nil {
-		before = *c.removeLocked(e)
-	} else if len(c.last) >= maxCloses {
-		c.removeLocked(c.order.Front())
-	}
+	before, _ := c.last.get(id)
 	n.continueRow(before)
-	c.last[n.client] = c.order.PushBack(&n)
-}
-
-func (c *lastCloses) removeLocked(e *list.Element) *closeNote {
-	n := c.order.Remove(e).(*closeNote)
-	delete(c.last, n.client)
-	return n
+	c.last.put(id, n, maxCloses)
 }
 
 // of returns the last close of a client; ok is false if it is not kept.
 func (c *lastCloses) of(id ClientID) (n closeNote, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.last[id]
-	if e == nil {
-		return n, false
-	}
-	return *e.Value.(*closeNote), true
+	return c.last.get(id)
 }
 
 // forget removes the closes of a client.
 func (c *lastCloses) forget(id ClientID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.last[id]; e != nil {
-		c.removeLocked(e)
-	}
+	c.last.remove(id)
 }
 
 // complete adds the reason to the record of an offline client if the store does not have

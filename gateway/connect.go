@@ -243,7 +243,7 @@ func (g *Gateway) leave(s *Session, reason string, unreported bool) {
 	calls, tried, _ := s.retire(unreported)
 	live := sh.sessions[s.client] == s
 	if live {
-		g.closes.add(closeNote{client: s.client, epoch: s.epoch, reason: reason, seen: seen, at: g.cfg.Now()}) // before the client reads as offline
+		g.closes.add(s.client, closeNote{epoch: s.epoch, reason: reason, seen: seen, at: g.cfg.Now()}) // before the client reads as offline
 		sh.tallyLocked(s.client, left)
 		delete(sh.sessions, s.client)
 		sh.leftLocked(s)

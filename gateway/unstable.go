@@ -171,12 +171,12 @@ func (g *Gateway) FlappingOf(id ClientID) (Unstable, bool) {
 	if !ok || !n.flaps(g.cfg.Now()) {
 		return Unstable{}, false
 	}
-	return n.unstable(), true
+	return n.unstable(id), true
 }
 
-// unstable is the row of closes that ends with n.
-func (n *closeNote) unstable() Unstable {
-	return Unstable{Client: n.client, Since: n.first, Count: n.row, Reason: n.reason}
+// unstable is the row of a client's closes that ends with n.
+func (n *closeNote) unstable(id ClientID) Unstable {
+	return Unstable{Client: id, Since: n.first, Count: n.row, Reason: n.reason}
 }
 
 // flaps reports whether the close is one of a client that flaps.
@@ -204,9 +204,9 @@ func (g *Gateway) Silent() []Unstable {
 func (c *lastCloses) collect(wanted func(*closeNote) bool) (all []Unstable) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for e := c.order.Front(); e != nil; e = e.Next() {
-		if n := e.Value.(*closeNote); wanted(n) {
-			all = append(all, n.unstable())
+	for id, n := range c.last.all {
+		if wanted(&n) {
+			all = append(all, n.unstable(id))
 		}
 	}
 	return all
