@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -389,26 +390,13 @@ func (s *Subscription) fetch(buf []Event, n int) ([]Event, uint64, error) {
 
 // read appends up to n events above next and returns the position behind them.
 func (c *eventCache) read(buf []Event, next uint64, n int) ([]Event, uint64) {
-	from := c.find(next)
+	from := sort.Search(len(c.events), func(i int) bool { return c.events[i].Seq > next })
 	to := min(len(c.events), from+n)
 	buf = append(buf, c.events[from:to]...)
 	if to == len(c.events) {
 		return buf, c.through
 	}
 	return buf, c.events[to-1].Seq
-}
-
-// find returns the index of the first event above next.
-func (c *eventCache) find(next uint64) int {
-	lo, hi := 0, len(c.events)
-	for lo < hi {
-		if mid := (lo + hi) / 2; c.events[mid].Seq <= next {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
 }
 
 // add puts events that were read behind after into the cache, and drops the oldest to
