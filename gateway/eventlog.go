@@ -28,7 +28,7 @@ type eventLog struct {
 	dropped atomic.Uint64 // events that were forgotten before a subscriber read them
 
 	mu     sync.Mutex
-	wake   chan struct{} // closed by the next event; nil if nobody waits for it
+	wake   chan struct{} // closed by the next event; nil while no caller waits
 	closed bool
 	cache  eventCache
 	filled chan struct{} // closed when the read under way is over; nil if there is none
@@ -94,7 +94,7 @@ func (l *eventLog) catchUp() {
 	}
 }
 
-// reopened notes that the feed brings nothing of what can be read now.
+// reopened notes that the feed will not bring the events that can be read now.
 func (l *eventLog) reopened() {
 	if _, last, err := l.store.EventSpan(); err == nil {
 		l.told.Store(last)

@@ -15,8 +15,8 @@ const (
 	maxLateAnswers = 10_000  // late answers that are kept
 	maxLateBytes   = 8 << 20 // memory of the calls, and of the answers
 
-	// The memory in bytes of what has no length: a call, an answer beside it, and the
-	// metadata and each entry of it. A test measures it.
+	// Memory in bytes, without texts: of a call, of an answer in addition to its call, of
+	// metadata and of each entry in it. A test measures them.
 	lateCallSize   = 320
 	lateAnswerSize = 190
 	metadataSize   = 300

@@ -42,8 +42,8 @@ func (o *onceCalls) mark() uint64 {
 	return o.ended
 }
 
-// endedSince reports whether a call has ended since mark: one of which nothing is under way
-// may have got its outcome since.
+// endedSince reports whether a call has ended since mark. A delivery that was read before
+// may have its outcome now.
 func (o *onceCalls) endedSince(mark uint64) bool { return o.mark() > mark }
 
 func (o *onceCalls) has(id MessageID) bool {

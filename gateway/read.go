@@ -36,7 +36,8 @@ func (g *Gateway) Messages(q MessageQuery) (Page[Message, MessageID], error) {
 	return page, err
 }
 
-// mark is the moment before a read of the store: it tells what may have ended since.
+// mark is the moment before a read of the store. Comparing it with a later moment shows
+// whether deliveries have ended during the read.
 type mark struct{ sent, once uint64 }
 
 func (g *Gateway) mark() mark { return mark{g.sent.mark(), g.once.mark()} }
@@ -44,9 +45,9 @@ func (g *Gateway) mark() mark { return mark{g.sent.mark(), g.once.mark()} }
 // maxReads bounds the reads of a message while its deliveries end.
 const maxReads = 4
 
-// show is showSent for messages that were read after mark. The sessions and what was read
-// must agree about the ends of deliveries: show waits until the sessions know of those that
-// were read, and reads a message again if one came later.
+// show is showSent for messages that were read after mark. The sessions must know the same
+// ends of deliveries as the messages. So show waits for the feed, and reads a message again
+// if a delivery has ended since.
 func (g *Gateway) show(list []Message, mark mark) {
 	if slices.ContainsFunc(list, func(m Message) bool { return m.Client == "" && m.Counts.Queued > 0 && g.sent.any(m.ID) }) {
 		g.events.catchUp()

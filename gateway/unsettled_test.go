@@ -221,6 +221,7 @@ func TestARetryLaterAfterARefusedVerdict(t *testing.T) {
 		code, s.waits = gateway.AckRetry, nil
 		s.reopen()
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		if want := []time.Duration{0, 0, time.Second, 3 * time.Second, 7 * time.Second}; !slices.Equal(at, want) {
 			t.Errorf("it came at %v, want %v", at, want)
 		}
