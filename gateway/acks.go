@@ -62,12 +62,12 @@ func (s *Session) settle(seq Seq, code AckCode, result []byte, at time.Time) {
 		return
 	}
 	s.g.counts.answered(f.is(flightAsked), code)
-	before, o := *f, s.answeredLocked(f, code, result, at)
+	o := s.answeredLocked(f, code, result, at)
 	last := s.answerLocked(f)
 	waits := s.waitsLocked()
 	s.mu.Unlock()
 	if s.g.store.Settle(o, s.g.awaited(o.Message, last)) != nil {
-		s.unsettled(before)
+		s.unsettled(seq)
 	}
 	s.wakeIf(waits)
 }
@@ -247,7 +247,7 @@ func (s *Session) notNow(seq Seq, code AckCode) {
 	s.step(StepRetryLater, f)
 	waits := s.waitsLocked()
 	s.mu.Unlock()
-	s.g.cfg.After(delay, func() { s.retryNow(seq) })
+	s.g.cfg.After(delay, func() { s.retryNow(seq, 0) })
 	s.wakeIf(waits)
 }
 
@@ -261,7 +261,7 @@ func (s *Session) postponeLocked(f *inflight) (delay time.Duration) {
 	if !f.is(flightAsked) {
 		f.attempts = max(0, f.attempts-1)
 	}
-	f.stage, f.flags = stageWaiting, f.flags|flightAway
+	f.stage, f.flags = stageWaiting, f.flags&^flightStalled|flightAway
 	f.forgetProgress()
 	delay = min(minRetryDelay<<f.retries, maxRetryDelay)
 	if n := s.noteLocked(f, HappenedRetryLater); n != nil {
@@ -272,35 +272,35 @@ func (s *Session) postponeLocked(f *inflight) (delay time.Duration) {
 	return delay
 }
 
-func (s *Session) retryNow(seq Seq) {
+// retryNow ends the wait of a delivery for its time, or with flightStalled that for the
+// store. It leaves the other wait alone, which may have followed.
+func (s *Session) retryNow(seq Seq, stalled flightFlags) {
 	s.mu.Lock()
-	if f := s.findLocked(seq, false); f != nil && f.stage == stageWaiting {
+	if f := s.findLocked(seq, false); f != nil && f.stage == stageWaiting && f.flags&flightStalled == stalled {
 		f.stage = stageDue
 	}
 	s.mu.Unlock()
 	s.wake()
 }
 
+// retryStalled ends the wait of a delivery for the store after some seconds; reopened may
+// end it before.
+func (s *Session) retryStalled(seq Seq) {
+	s.g.cfg.After(jitter(5*time.Second), func() { s.retryNow(seq, flightStalled) })
+}
+
 // unsettled puts a delivery back whose verdict the store has refused: it is still queued
-// there. A live session sends it again, and the next session would in any case. Its
-// transmissions so far count on.
-func (s *Session) unsettled(f inflight) {
-	if f.gone() {
-		return
-	}
-	f.stage, f.flags = stageWaiting, f.flags&flightMany|flightRepeat|flightAway
-	f.retries = 0
-	f.forgetProgress()
+// there. A live session sends it again when the store is open again, or after some seconds;
+// the next session would in any case.
+func (s *Session) unsettled(seq Seq) {
 	s.mu.Lock()
-	s.settledLocked(f.seq)
-	live := !s.flags.has(flagClosed) && s.findLocked(f.seq, false) == nil
-	if live {
-		s.enterLocked(f)
+	f, ok := s.settledLocked(seq)
+	if ok {
+		s.againLocked(f, stageWaiting)
 	}
 	s.mu.Unlock()
-	if live {
-		seq := f.seq
-		s.g.cfg.After(jitter(5*time.Second), func() { s.retryNow(seq) })
+	if ok {
+		s.retryStalled(seq)
 	}
 }
 

@@ -87,7 +87,7 @@ func (s *Session) left(add func(Seq, MessageID)) (tried []attempt) {
 			add(f.seq, f.message)
 		}
 	}
-	return slices.Concat(s.work.tried, s.work.answered)
+	return s.work.appendAnswered(slices.Clone(s.work.tried))
 }
 
 // triedAll returns the live session of a client, and a copy of the attempts of its sessions

@@ -322,7 +322,7 @@ func (g *Gateway) Disconnect(ctx context.Context, id ClientID, o DisconnectOptio
 	return nil
 }
 
-// closeTime is how long Disconnect waits for a link to report its end, which comes
+// closeTime is how long Disconnect and Forget wait for a link to report its end, which comes
 // after all that the device sent before.
 const closeTime = time.Second
 
@@ -344,16 +344,24 @@ func (g *Gateway) awaitEnd(ctx context.Context, s *Session) {
 	g.leave(s, ReasonKicked, true)
 }
 
-// Forget removes the client: it ends the session, cancels everything queued and removes
-// the record. It returns how many deliveries were canceled. The client becomes a new
-// one when it registers again. A registration under way is decided before.
+// Forget removes the client: it cancels everything queued, removes the record and ends the
+// session: the client is offline when Forget returns. It returns how many deliveries were
+// canceled. The client becomes a new one when it registers again. A registration under way
+// is decided before.
 // Errors: CodeClientNotFound, CodeUnavailable.
 func (g *Gateway) Forget(ctx context.Context, id ClientID) (canceled int, err error) {
 	if err := g.hub.reserve(ctx, id); err != nil {
 		return 0, err
 	}
 	defer g.hub.giveBack(id)
-	return g.store.ForgetClient(ctx, id, g.now())
+	canceled, err = g.store.ForgetClient(ctx, id, g.now())
+	if err != nil {
+		return canceled, err
+	}
+	if s := g.hub.session(id); s != nil { // the feed closes its link
+		g.awaitEnd(ctx, s)
+	}
+	return canceled, nil
 }
 
 // forgetters bounds the events of one ForgetAll that are under way.

@@ -11,10 +11,8 @@ const maxCloses = 4096
 // lastCloses remembers why the last connections ended. The store learns that lazily, and a
 // client must not read as offline without the reason.
 type lastCloses struct {
-	mu    sync.Mutex
-	last  map[ClientID]closeNote
-	order []ClientID // a ring
-	next  int        // the oldest of it once it is full
+	mu   sync.Mutex
+	last recent[ClientID, closeNote]
 }
 
 // closeNote is the end of the connection that began with the registration epoch.
@@ -30,19 +28,23 @@ type closeNote struct {
 func (c *lastCloses) add(id ClientID, n closeNote) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.last == nil {
-		c.last = make(map[ClientID]closeNote)
-	}
-	last, known := c.last[id]
-	if !known && len(c.order) < maxCloses {
-		c.order = append(c.order, id)
-	} else if !known {
-		delete(c.last, c.order[c.next])
-		c.order[c.next] = id
-		c.next = (c.next + 1) % maxCloses
-	}
-	n.continueRow(last)
-	c.last[id] = n
+	before, _ := c.last.get(id)
+	n.continueRow(before)
+	c.last.put(id, n, maxCloses)
+}
+
+// of returns the last close of a client; ok is false if it is not kept.
+func (c *lastCloses) of(id ClientID) (n closeNote, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last.get(id)
+}
+
+// forget removes the closes of a client.
+func (c *lastCloses) forget(id ClientID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last.remove(id)
 }
 
 // complete adds the reason to the record of an offline client if the store does not have
@@ -51,9 +53,7 @@ func (c *lastCloses) complete(r *ClientRecord) {
 	if r.LastClose != "" || r.Epoch == 0 {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if n, ok := c.last[r.ID]; ok && n.epoch == r.Epoch {
+	if n, ok := c.of(r.ID); ok && n.epoch == r.Epoch {
 		r.LastClose, r.LastSeenAt = n.reason, n.seen
 	}
 }

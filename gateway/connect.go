@@ -141,10 +141,13 @@ func (g *Gateway) enter(s *Session, h *Hello, number uint64, c Credential) {
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
 	old := sh.sessions[s.client]
+	var lost []*OnlineCall
 	sh.arrivals[s.client].entered = number
 	g.counts.connects.Add(1)
 	if old != nil {
-		s.inherit(old.retire(true))
+		calls, tried, through := old.retire(true)
+		lost = calls
+		s.inherit(tried, through)
 		s.flaps = old.flapsAfter(s.connectedTime())
 		g.counts.takeovers.Add(1)
 		sh.tallyLocked(s.client, replaced)
@@ -158,6 +161,7 @@ func (g *Gateway) enter(s *Session, h *Hello, number uint64, c Credential) {
 	sh.leftLocked(old)
 	sh.keepCredentialLocked(s.client, c)
 	sh.mu.Unlock()
+	loseAll(lost)
 	if old != nil {
 		if s.flaps > 0 {
 			g.noteConflict(old, h)
@@ -236,7 +240,7 @@ func (g *Gateway) leave(s *Session, reason string, unreported bool) {
 	seen := g.onWall(s.link.Stats().LastSeen)
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
-	tried, _ := s.retire(unreported)
+	calls, tried, _ := s.retire(unreported)
 	live := sh.sessions[s.client] == s
 	if live {
 		g.closes.add(s.client, closeNote{epoch: s.epoch, reason: reason, seen: seen, at: g.cfg.Now()}) // before the client reads as offline
@@ -248,8 +252,10 @@ func (g *Gateway) leave(s *Session, reason string, unreported bool) {
 		g.hub.suspects.remove(s.client)
 		g.hub.rememberLocked(sh, s.client, tried)
 	}
+	offline := sh.sessions[s.client] == nil
 	sh.mu.Unlock()
-	g.probes.ended(s, live)
+	loseAll(calls)
+	g.probes.ended(s, offline)
 	if live {
 		g.store.Disconnected(Disconnection{Client: s.client, Epoch: s.epoch, Session: s.ID(),
 			At: seen, Reason: reason})

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 )
@@ -88,15 +89,7 @@ func (d *directory) has(id ClientID) bool {
 // blockLocked returns the index of the block that id belongs to. There is at least
 // one block.
 func (d *directory) blockLocked(id ClientID) int {
-	i, found := slices.BinarySearchFunc(d.blocks, id, func(b []ClientID, id ClientID) int {
-		switch {
-		case b[0] < id:
-			return -1
-		case b[0] > id:
-			return 1
-		}
-		return 0
-	})
+	i, found := slices.BinarySearchFunc(d.blocks, id, func(b []ClientID, id ClientID) int { return cmp.Compare(b[0], id) })
 	if found {
 		return i
 	}

@@ -24,10 +24,11 @@ var ErrClosed = errors.New("the gateway has stopped")
 type eventLog struct {
 	store   Store
 	last    atomic.Uint64 // number of the newest event that can be read
+	told    atomic.Uint64 // number of the newest event in the feed
 	dropped atomic.Uint64 // events that were forgotten before a subscriber read them
 
 	mu     sync.Mutex
-	wake   chan struct{} // closed by the next event; nil if no subscriber waits
+	wake   chan struct{} // closed by the next event; nil while no caller waits
 	closed bool
 	cache  eventCache
 	filled chan struct{} // closed when the read under way is over; nil if there is none
@@ -43,9 +44,8 @@ type eventCache struct {
 
 func newEventLog(s Store, n, maxBytes int) *eventLog {
 	l := &eventLog{store: s, cache: eventCache{max: n, maxBytes: maxBytes}}
-	if _, last, err := s.EventSpan(); err == nil {
-		l.last.Store(last)
-	}
+	l.reopened()
+	l.last.Store(l.told.Load())
 	return l
 }
 
@@ -59,10 +59,54 @@ func (l *eventLog) read(last uint64) {
 
 // logged notes that events up to last can be read.
 func (l *eventLog) logged(last uint64) {
+	l.told.Store(last)
 	l.read(last)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wakeLocked()
+}
+
+// feedTime bounds the wait of a read for the feed, which comes at once.
+const feedTime = 50 * time.Millisecond
+
+// catchUp returns when the feed has brought the events that can be read now, and with them
+// the ends of deliveries.
+func (l *eventLog) catchUp() {
+	_, last, err := l.store.EventSpan()
+	if err != nil || l.told.Load() >= last {
+		return
+	}
+	over := time.NewTimer(feedTime)
+	defer over.Stop()
+	for {
+		l.mu.Lock()
+		if l.told.Load() >= last || l.closed {
+			l.mu.Unlock()
+			return
+		}
+		wake := l.wakeUpLocked()
+		l.mu.Unlock()
+		select {
+		case <-wake:
+		case <-over.C:
+			return
+		}
+	}
+}
+
+// reopened notes that the feed will not bring the events that can be read now.
+func (l *eventLog) reopened() {
+	if _, last, err := l.store.EventSpan(); err == nil {
+		l.told.Store(last)
+	}
+}
+
+// wakeUpLocked returns the channel that the next event closes.
+func (l *eventLog) wakeUpLocked() <-chan struct{} {
+	if l.wake == nil {
+		l.wake = make(chan struct{})
+	}
+	return l.wake
 }
 
 func (l *eventLog) wakeLocked() {
@@ -282,10 +326,7 @@ func (s *Subscription) take(buf []Event, n int) ([]Event, <-chan struct{}, error
 		if l.closed {
 			return buf, nil, ErrClosed
 		}
-		if l.wake == nil {
-			l.wake = make(chan struct{})
-		}
-		return buf, l.wake, nil
+		return buf, l.wakeUpLocked(), nil
 	}
 	c := &l.cache
 	if c.after <= s.next && s.next < c.through {

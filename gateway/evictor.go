@@ -46,7 +46,7 @@ func (e *evictor) walk() {
 		var woken runList
 		for s := range g.hub.all {
 			for _, seq := range seqs {
-				if s.evict(seq) {
+				if s.evict(seq, false) {
 					woken.add(s)
 				}
 			}

@@ -343,15 +343,15 @@ func (h *hub) settledMany(seqs []Seq, ended func(ClientID, attempt)) {
 }
 
 // settled is settledMany for one client and seq, and evicts seq from the live session, if
-// any, before that can hand its attempts on. It returns the session to pump, nil for none.
-func (h *hub) settled(id ClientID, seq Seq, ended func(ClientID, attempt)) *Session {
+// any, before that can hand its attempts on; answered is as for evict. It returns the session to pump, nil for none.
+func (h *hub) settled(id ClientID, seq Seq, answered bool, ended func(ClientID, attempt)) *Session {
 	sh := h.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if len(sh.tried[id]) > 0 {
 		h.forgetLocked(sh, id, func(tried Seq) bool { return tried == seq }, ended)
 	}
-	if s := sh.sessions[id]; s != nil && s.evict(seq) {
+	if s := sh.sessions[id]; s != nil && s.evict(seq, answered) {
 		return s
 	}
 	return nil

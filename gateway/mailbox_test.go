@@ -59,7 +59,7 @@ func TestAMailboxIsEmptiedBeforeItIsTaken(t *testing.T) {
 	if next.kind != stepMail {
 		t.Fatalf("the next step is %d, want %d", next.kind, stepMail)
 	}
-	s.evict(1)
+	s.evict(1, false)
 	if sent, more := s.sendMail(next.room); sent || !more || len(w.link().sent) != 0 {
 		t.Errorf("sent %v, %t, %t", w.link().sent, sent, more)
 	}

@@ -64,8 +64,8 @@ func TestRememberedEndsAreBounded(t *testing.T) {
 	for i := range maxEnds + 10 {
 		e.add("c", attempt{seq: Seq(i + 1), sentAt: 7, attempts: 2}, now.Add(time.Duration(i)))
 	}
-	if len(e.of) != maxEnds || len(e.order) != maxEnds {
-		t.Errorf("%d and %d entries, want %d", len(e.of), len(e.order), maxEnds)
+	if len(e.of.of) != maxEnds || e.of.order.Len() != maxEnds {
+		t.Errorf("%d and %d entries, want %d", len(e.of.of), e.of.order.Len(), maxEnds)
 	}
 	if old, lost := e.get("c", 10); old.sentAt != 0 || lost != now.UnixNano()+9 {
 		t.Errorf("the tenth is %+v, lost until %d", old, lost-now.UnixNano())
@@ -99,7 +99,7 @@ func TestRefusalsAndForgottenClients(t *testing.T) {
 	for i := range maxForgotten + 5 {
 		g.forgotten.add(ClientID(fmt.Sprint(i)), time.Unix(int64(i+1), 0))
 	}
-	if len(g.forgotten.at) != maxForgotten || !g.ForgottenAt("4").IsZero() || g.ForgottenAt("5").IsZero() {
-		t.Errorf("%d forgotten clients", len(g.forgotten.at))
+	if len(g.forgotten.at.of) != maxForgotten || !g.ForgottenAt("4").IsZero() || g.ForgottenAt("5").IsZero() {
+		t.Errorf("%d forgotten clients", len(g.forgotten.at.of))
 	}
 }

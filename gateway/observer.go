@@ -138,11 +138,14 @@ func (o *observer) Changed(list []Change) {
 			g.events.logged(c.Last)
 		case *ClientForgotten:
 			g.forgotten.add(c.Client, g.now())
+			g.closes.forget(c.Client)
+			g.conflicts.forget(c.Client)
 			g.forgottenStep(c.Client)
 			if s := g.hub.session(c.Client); s != nil && s.epoch <= c.Epoch {
 				woken.forgotten = append(woken.forgotten, s)
 			}
 		case *Reopened:
+			g.events.reopened()
 			for s := range g.hub.all {
 				if s.reopened() {
 					woken.add(s)
@@ -179,7 +182,8 @@ func (g *Gateway) settled(t *Settlement, woken *wakes) {
 	if set := g.tallies.Load(); set != nil {
 		set.settled(d)
 	}
-	if s := g.hub.settled(d.Client, d.Seq, g.keepEnd); s != nil {
+	_, answered := d.Verdict()
+	if s := g.hub.settled(d.Client, d.Seq, answered, g.keepEnd); s != nil {
 		woken.add(s)
 	}
 	if d.State == Expired || d.State == Canceled { // the store does not know that it was sent

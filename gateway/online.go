@@ -204,10 +204,10 @@ func (c *OnlineCall) Wait() time.Duration { return c.wait }
 var errOffline = &Error{Code: CodeClientOffline, Message: "the client is not connected, and mode=online does not queue"}
 
 // call puts a call into the session's urgent queue and pumps the session, unless
-// b does that later.
+// b does that later. Before Start the call waits in the queue.
 func (s *Session) call(c *OnlineCall, b *OnlineBatch) error {
 	s.mu.Lock()
-	if !s.flags.flowing() {
+	if s.flags.has(flagClosed) {
 		s.mu.Unlock()
 		return errOffline
 	}
@@ -313,6 +313,13 @@ func (c *OnlineCall) lost() {
 	}
 	c.waiter.Answered(OnlineResult{}, c.unanswered(ReasonConnectionLost,
 		"the connection was lost before the message was acked: it may or may not have arrived"))
+}
+
+// loseAll ends calls whose session has ended.
+func loseAll(calls []*OnlineCall) {
+	for _, c := range calls {
+		c.lost()
+	}
 }
 
 // refused ends the call because the link cannot carry it.

@@ -13,7 +13,14 @@ const (
 
 	maxLateCalls   = 10_000  // ended calls that are waited for
 	maxLateAnswers = 10_000  // late answers that are kept
-	maxLateBytes   = 8 << 20 // bytes of their results
+	maxLateBytes   = 8 << 20 // memory of the calls, and of the answers
+
+	// Memory in bytes, without texts: of a call, of an answer in addition to its call, of
+	// metadata and of each entry in it. A test measures them.
+	lateCallSize   = 320
+	lateAnswerSize = 190
+	metadataSize   = 300
+	entrySize      = 64
 )
 
 // lateKey names an online delivery: its number counts within the session.
@@ -33,6 +40,18 @@ type lateCall struct {
 	endedAt  time.Time
 }
 
+// size is the memory that the call takes, in bytes.
+func (c *lateCall) size() int {
+	n := lateCallSize + len(c.owner)
+	if len(c.metadata) > 0 {
+		n += metadataSize
+	}
+	for k, v := range c.metadata {
+		n += entrySize + len(k) + len(v)
+	}
+	return n
+}
+
 // lateAnswers remembers ended online calls and keeps the answers to them. At a bound the
 // oldest of the owner with the most give way, so that one tenant's calls do not push out
 // those of another.
@@ -41,17 +60,25 @@ type lateAnswers struct {
 	calls   map[lateKey]lateCall
 	answers map[MessageID]lateAnswer
 	owners  map[string]*lateOwner // those that have any
-	ended   int                   // of all owners
-	kept    int                   // of all owners
-	bytes   int                   // of the results of answers
+	ended   lateSum
+	kept    lateSum
 }
+
+// lateSum is how many there are, and their size.
+type lateSum struct{ n, bytes int }
+
+func (s *lateSum) add(n, bytes int) { s.n, s.bytes = s.n+n, s.bytes+bytes }
+
+// exceeds reports whether there are more than the bounds allow.
+func (s *lateSum) exceeds(n int) bool { return s.n > n || s.bytes > maxLateBytes }
 
 // lateOwner has what one owner has of them, the oldest first.
 type lateOwner struct {
-	name  string
-	ended []lateKey // of calls; some have been answered
-	kept  []MessageID
-	bytes int
+	name       string
+	ended      []lateKey // of calls; some have been answered
+	kept       []MessageID
+	endedBytes int
+	keptBytes  int
 }
 
 // lateAnswer is the answer to an ended call that is not stored.
@@ -60,6 +87,8 @@ type lateAnswer struct {
 	delivery Delivery
 }
 
+func (a *lateAnswer) size() int { return a.call.size() + lateAnswerSize + len(a.delivery.Result) }
+
 // wait remembers a call that has ended.
 func (l *lateAnswers) wait(k lateKey, c lateCall) {
 	l.mu.Lock()
@@ -67,11 +96,15 @@ func (l *lateAnswers) wait(k lateKey, c lateCall) {
 	o := l.ownerLocked(c.owner, c.endedAt)
 	l.calls[k] = c
 	o.ended = append(o.ended, k)
-	l.ended++
-	if l.ended > maxLateCalls {
+	o.endedBytes += c.size()
+	l.ended.add(1, c.size())
+	if l.ended.exceeds(maxLateCalls) {
 		l.trimLocked(c.endedAt)
 	}
-	for l.ended > maxLateCalls {
+	for l.ended.bytes > maxLateBytes {
+		l.forgetLocked(l.mostLocked(func(o *lateOwner) int { return o.endedBytes }))
+	}
+	for l.ended.n > maxLateCalls {
 		l.forgetLocked(l.mostLocked(func(o *lateOwner) int { return len(o.ended) }))
 	}
 }
@@ -80,9 +113,19 @@ func (l *lateAnswers) wait(k lateKey, c lateCall) {
 func (l *lateAnswers) take(k lateKey, now time.Time) (c lateCall, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c, ok = l.calls[k]
-	delete(l.calls, k)
+	if c, ok = l.calls[k]; ok {
+		l.removeLocked(k, l.owners[c.owner])
+	}
 	return c, ok && now.Sub(c.endedAt) < lateTime
+}
+
+// removeLocked removes a call of an owner. Its key stays in ended.
+func (l *lateAnswers) removeLocked(k lateKey, o *lateOwner) {
+	if c, waits := l.calls[k]; waits {
+		o.endedBytes -= c.size()
+		l.ended.add(0, -c.size())
+		delete(l.calls, k)
+	}
 }
 
 // keep keeps the answer to a call that is not stored.
@@ -90,18 +133,18 @@ func (l *lateAnswers) keep(c lateCall, d Delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	o := l.ownerLocked(c.owner, d.FinalAt)
-	l.answers[d.Message] = lateAnswer{c, d}
+	a := lateAnswer{c, d}
+	l.answers[d.Message] = a
 	o.kept = append(o.kept, d.Message)
-	l.kept++
-	o.bytes += len(d.Result)
-	l.bytes += len(d.Result)
-	if l.bytes > maxLateBytes || l.kept > maxLateAnswers {
+	o.keptBytes += a.size()
+	l.kept.add(1, a.size())
+	if l.kept.exceeds(maxLateAnswers) {
 		l.trimLocked(d.FinalAt)
 	}
-	for l.bytes > maxLateBytes {
-		l.dropLocked(l.mostLocked(func(o *lateOwner) int { return o.bytes }))
+	for l.kept.bytes > maxLateBytes {
+		l.dropLocked(l.mostLocked(func(o *lateOwner) int { return o.keptBytes }))
 	}
-	for l.kept > maxLateAnswers {
+	for l.kept.n > maxLateAnswers {
 		l.dropLocked(l.mostLocked(func(o *lateOwner) int { return len(o.kept) }))
 	}
 }
@@ -151,20 +194,19 @@ func (l *lateAnswers) mostLocked(of func(*lateOwner) int) (most *lateOwner) {
 
 // forgetLocked forgets the oldest call of an owner.
 func (l *lateAnswers) forgetLocked(o *lateOwner) {
-	delete(l.calls, o.ended[0])
+	l.removeLocked(o.ended[0], o)
 	o.ended = o.ended[1:]
-	l.ended--
+	l.ended.add(-1, 0)
 	l.leaveLocked(o)
 }
 
 // dropLocked drops the oldest answer of an owner.
 func (l *lateAnswers) dropLocked(o *lateOwner) {
-	n := len(l.answers[o.kept[0]].delivery.Result)
+	a := l.answers[o.kept[0]]
 	delete(l.answers, o.kept[0])
 	o.kept = o.kept[1:]
-	l.kept--
-	o.bytes -= n
-	l.bytes -= n
+	o.keptBytes -= a.size()
+	l.kept.add(-1, -a.size())
 	l.leaveLocked(o)
 }
 

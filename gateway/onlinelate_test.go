@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -36,8 +37,8 @@ func TestOneTenantsLateCallsDoNotPushOutAnothers(t *testing.T) {
 	if _, ok := l.message("rare", now); !ok {
 		t.Error("answers to one tenant's calls have pushed out another's")
 	}
-	if len(l.answers) > maxLateAnswers || l.bytes > maxLateBytes {
-		t.Errorf("%d answers with %d bytes are kept", len(l.answers), l.bytes)
+	if len(l.answers) > maxLateAnswers || l.kept.bytes > maxLateBytes {
+		t.Errorf("%d answers with %d bytes are kept", len(l.answers), l.kept.bytes)
 	}
 	if _, ok := l.message("rare", now.Add(lateTime)); ok {
 		t.Error("an answer is kept for longer than its time")
@@ -72,4 +73,50 @@ func TestOldLateCallsTakeNoRoom(t *testing.T) {
 	if calls != busy || answers != busy {
 		t.Errorf("%d calls and %d answers are kept, want %d of each", calls, answers, busy)
 	}
+}
+
+// Ended calls and late answers to them take the memory that they are counted with, whatever
+// their metadata, and no more than their bound.
+func TestLateCallsAreBoundedInBytes(t *testing.T) {
+	for _, entries := range []int{0, 1, MaxMetadata} {
+		for name, add := range map[string]func(*lateAnswers, int, lateCall){
+			"calls": func(l *lateAnswers, i int, c lateCall) { l.wait(lateKey{uid{1}, Seq(i)}, c) },
+			"answers": func(l *lateAnswers, i int, c lateCall) {
+				l.keep(c, Delivery{Message: c.message, FinalAt: c.endedAt, Result: make([]byte, 100)})
+			},
+		} {
+			var l lateAnswers
+			before := heap()
+			for i := range maxLateCalls {
+				c := lateCall{message: MessageIDOf([16]byte{byte(i), byte(i >> 8)}), owner: "o", endedAt: time.Now()}
+				if entries > 0 {
+					c.metadata = make(map[string]string)
+				}
+				for e := range entries {
+					c.metadata[fmt.Sprintf("%0*d", MaxMetadataKey, e)] = string(make([]byte, MaxMetadataVal))
+				}
+				add(&l, i, c)
+			}
+			took, counted := heap()-before, l.ended.bytes+l.kept.bytes
+			t.Logf("%s with %d entries: %d are kept, %d bytes are counted, %d are taken", name, entries, len(l.calls)+len(l.answers), counted, took)
+			if counted > maxLateBytes || took > counted+counted/4 {
+				t.Errorf("%s with %d entries take %d bytes and count as %d", name, entries, took, counted)
+			}
+			for k := range l.calls {
+				l.take(k, time.Now())
+			}
+			l.trimLocked(time.Now().Add(lateTime))
+			if l.ended != (lateSum{}) || l.kept != (lateSum{}) || len(l.owners) > 0 {
+				t.Errorf("nothing is kept, and %v and %v are counted for %d owners", l.ended, l.kept, len(l.owners))
+			}
+		}
+	}
+}
+
+// heap returns the bytes of the heap that are in use.
+func heap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }

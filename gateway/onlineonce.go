@@ -16,6 +16,7 @@ import (
 type onceCalls struct {
 	mu    sync.Mutex
 	calls map[MessageID]bool
+	ended uint64 // calls so far
 }
 
 func (o *onceCalls) enter(id MessageID) {
@@ -31,7 +32,19 @@ func (o *onceCalls) leave(id MessageID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.calls, id)
+	o.ended++
 }
+
+// mark names this moment for endedSince.
+func (o *onceCalls) mark() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ended
+}
+
+// endedSince reports whether a call has ended since mark. A delivery that was read before
+// may have its outcome now.
+func (o *onceCalls) endedSince(mark uint64) bool { return o.mark() > mark }
 
 func (o *onceCalls) has(id MessageID) bool {
 	o.mu.Lock()
@@ -144,12 +157,13 @@ func (g *Gateway) repeatOnce(ctx context.Context, r *OnlineRequest, m *Message) 
 	d, err := g.store.Delivery(m.ID, r.Client) // after join and has, so that no outcome is missed
 	if err == nil && underWay && d.Restarted() {
 		lingering(ctx, w.done, g.onlineWait(r.Wait), r.Linger)
+		underWay = g.once.has(m.ID) // before the outcome is read
 		d, err = g.store.Delivery(m.ID, r.Client)
 	}
 	if err != nil {
 		return OnlineResult{}, named(err, m.ID)
 	}
-	if d.Restarted() && g.once.has(m.ID) {
+	if d.Restarted() && underWay {
 		reason, text := ReasonAckTimeout, "the first call with this idempotency key still waits for the client"
 		if g.draining.Load() {
 			reason, text = ReasonDraining, "the gateway is shutting down, and the first call with this idempotency key has no outcome"

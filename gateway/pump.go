@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -94,7 +95,7 @@ func (s *Session) nextStep() step {
 		}
 		if f := s.nextDueLocked(free); f != nil {
 			was := *f
-			f.stage, f.flags = stageOut, f.flags&^(flightAway|flightAsked)
+			f.stage, f.flags = stageOut, f.flags&^(flightAway|flightAsked|flightStalled)
 			return step{kind: stepRepeat, repeat: was}
 		}
 	}
@@ -134,13 +135,30 @@ func (s *Session) resume() {
 	s.wakeIf(held)
 }
 
-// reopened marks the session to read the store, which failed and is open again.
-// It reports whether to pump the session because a read was put off.
+// reopened marks the session to read the store, which failed and is open again, and makes
+// the repeats due that were put off. The verdicts that the store does not have may be lost,
+// so that their deliveries are sent again. It reports whether to pump the session.
 func (s *Session) reopened() (pump bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flags |= flagFresh
-	return s.releaseLocked()
+	pump = s.releaseLocked()
+	if s.work == nil {
+		return pump
+	}
+	for _, f := range slices.Clone(s.work.answered) {
+		s.settledLocked(f.seq)
+		s.againLocked(f, stageDue)
+	}
+	if s.work == nil {
+		return pump
+	}
+	for i := range s.work.flight {
+		if f := &s.work.flight[i]; f.is(flightStalled) && !f.gone() {
+			f.stage, pump = stageDue, true
+		}
+	}
+	return pump
 }
 
 // releaseLocked ends a pause and reports whether there was one.
@@ -203,7 +221,7 @@ func (s *Session) sendRepeat(was inflight) (sent, more bool) {
 		s.laterAgain(was)
 		return false, false
 	case !ok: // it became final since nextStep
-		s.evict(seq)
+		s.evict(seq, false)
 		return false, true // nextStep chooses stepForget
 	}
 	if now := s.g.now(); !p.ExpiresAt.After(now) {
@@ -250,8 +268,9 @@ func (s *Session) giveUp(was inflight, reason string) {
 // laterAgain schedules the repeat again, for a time when the store may have
 // recovered.
 func (s *Session) laterAgain(was inflight) {
+	was.flags |= flightStalled
 	s.repeatFailed(was, stageWaiting)
-	s.g.cfg.After(jitter(5*time.Second), func() { s.retryNow(was.seq) })
+	s.retryStalled(was.seq)
 }
 
 // repeatFailed resets the entry of a repeat that did not leave.
@@ -259,7 +278,7 @@ func (s *Session) repeatFailed(was inflight, to stage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.findLocked(was.seq, false); f != nil && f.stage == stageOut {
-		f.stage, f.flags = to, f.flags|was.flags&(flightAway|flightAsked)
+		f.stage, f.flags = to, f.flags|was.flags&(flightAway|flightAsked|flightStalled)
 	}
 }
 

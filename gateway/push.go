@@ -54,7 +54,15 @@ func (g *Gateway) Push(ctx context.Context, r PushRequest) (Receipt, error) {
 	if id == "" {
 		id = g.newMessageID()
 	}
-	return g.accept(ctx, r, id)
+	a, s, err := g.acceptance(&r, id)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if s != nil {
+		return g.repeated(a, s)
+	}
+	rec, err := g.store.Accept(ctx, a)
+	return g.accepted(rec, id, err)
 }
 
 // StartPush is Push for a caller that does not wait. It calls done once, maybe
@@ -114,18 +122,6 @@ func lingering(ctx context.Context, done <-chan struct{}, wait, linger time.Dura
 	case <-done:
 	case <-over.C:
 	}
-}
-
-func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Receipt, error) {
-	a, s, err := g.acceptance(&r, id)
-	if err != nil {
-		return Receipt{}, err
-	}
-	if s != nil {
-		return g.repeated(a, s)
-	}
-	rec, err := g.store.Accept(ctx, a)
-	return g.accepted(rec, id, err)
 }
 
 // acceptance returns the message for the store. A session is returned if its link

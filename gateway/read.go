@@ -2,15 +2,19 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
 // Message returns a message with its counts. Errors: CodeMessageNotFound,
 // CodeUnavailable.
 func (g *Gateway) Message(id MessageID) (Message, error) {
+	mark := g.mark()
 	m, err := g.store.Message(id)
 	if err == nil {
-		g.show(&m)
+		list := []Message{m}
+		g.show(list, mark)
+		return list[0], nil
 	} else if late, ok := g.late.message(id, g.now()); ok {
 		return late, nil
 	}
@@ -26,34 +30,55 @@ func (g *Gateway) Messages(q MessageQuery) (Page[Message, MessageID], error) {
 			q.Before = end
 		}
 	}
+	mark := g.mark()
 	page, err := g.store.Messages(q)
-	for i := range page.Items {
-		g.show(&page.Items[i])
-	}
+	g.show(page.Items, mark)
 	return page, err
 }
 
-// show is showSent, and reads a message again whose delivery may have ended since it was
-// read.
-func (g *Gateway) show(m *Message) {
-	if g.showSent(m); m.Client == "" || m.Counts.Queued == 0 || !g.hub.hasPassed(m.Client, m.Seq) {
-		return
+// mark is the moment before a read of the store. Comparing it with a later moment shows
+// whether deliveries have ended during the read.
+type mark struct{ sent, once uint64 }
+
+func (g *Gateway) mark() mark { return mark{g.sent.mark(), g.once.mark()} }
+
+// maxReads bounds the reads of a message while its deliveries end.
+const maxReads = 4
+
+// show is showSent for messages that were read after mark. The sessions must know the same
+// ends of deliveries as the messages. So show waits for the feed, and reads a message again
+// if a delivery has ended since.
+func (g *Gateway) show(list []Message, mark mark) {
+	if slices.ContainsFunc(list, func(m Message) bool { return m.Client == "" && m.Counts.Queued > 0 && g.sent.any(m.ID) }) {
+		g.events.catchUp()
 	}
-	if now, err := g.store.Message(m.ID); err == nil {
-		*m = now
-		g.showSent(m)
+	for i := range list {
+		m, mark := &list[i], mark
+		for reads := 1; g.showSent(m, mark) && reads < maxReads; reads++ {
+			mark = g.mark()
+			now, err := g.store.Message(m.ID)
+			if err != nil {
+				break
+			}
+			*m = now
+			g.events.catchUp()
+		}
 	}
 }
 
-// showSent moves deliveries that live sessions have flushed from queued to sent.
-func (g *Gateway) showSent(m *Message) {
-	g.showOnceMessage(m)
-	if m.Online || m.Counts.Queued == 0 {
-		return
+// showSent moves deliveries that live sessions have flushed from queued to sent. stale is
+// true if a delivery may have ended since m was read, which was after mark.
+func (g *Gateway) showSent(m *Message, mark mark) (stale bool) {
+	if m.Online {
+		g.showOnceMessage(m)
+		return m.Counts.Unknown > 0 && g.once.endedSince(mark.once)
+	}
+	if m.Counts.Queued == 0 {
+		return false
 	}
 	var n int
 	if m.Client == "" {
-		n = g.sent.get(m.ID)
+		n, stale = g.sent.get(m.ID, mark.sent)
 	} else {
 		d := Delivery{Seq: m.Seq, State: Queued}
 		if s := g.hub.session(m.Client); s != nil {
@@ -61,19 +86,23 @@ func (g *Gateway) showSent(m *Message) {
 		}
 		if d.State == Sent {
 			n = 1
+		} else {
+			stale = g.hub.hasPassed(m.Client, m.Seq)
 		}
 	}
-	n = min(max(n, 0), m.Counts.Queued)
+	n = min(n, m.Counts.Queued)
 	m.Counts.Sent += n
 	m.Counts.Queued -= n
+	return stale
 }
 
 // Delivery returns one message's delivery to one client. Errors:
 // CodeMessageNotFound, CodeClientNotFound (not a recipient), CodeUnavailable.
 func (g *Gateway) Delivery(id MessageID, client ClientID) (Delivery, error) {
+	mark := g.mark()
 	d, err := g.store.Delivery(id, client)
 	if err == nil {
-		g.overlay(&d)
+		g.overlay(&d, mark)
 	}
 	return d, err
 }
@@ -86,8 +115,9 @@ func (g *Gateway) Deliveries(q DeliveryQuery) (Page[Delivery, ClientID], error) 
 	if want == Sent {
 		q.State = Queued
 	}
+	mark := g.mark()
 	page, err := g.store.Deliveries(q)
-	page.Items = g.overlayAll(page.Items, want)
+	page.Items = g.overlayAll(page.Items, want, mark)
 	return page, err
 }
 
@@ -101,18 +131,19 @@ func (g *Gateway) ClientDeliveries(q ClientDeliveryQuery) (Page[Delivery, Seq], 
 	if q.Pending {
 		want = 0
 	}
+	mark := g.mark()
 	page, err := g.store.ClientDeliveries(q)
-	page.Items = g.overlayAll(page.Items, want)
+	page.Items = g.overlayAll(page.Items, want, mark)
 	return page, err
 }
 
-// overlayAll adds the live sessions' state to items and keeps those in state
-// want.
-func (g *Gateway) overlayAll(items []Delivery, want State) []Delivery {
+// overlayAll adds the live sessions' state to items, which were read after mark, and keeps
+// those in state want.
+func (g *Gateway) overlayAll(items []Delivery, want State, mark mark) []Delivery {
 	kept := items[:0]
 	for i := range items {
 		d := items[i]
-		g.overlay(&d)
+		g.overlay(&d, mark)
 		if want == 0 || d.State == want {
 			kept = append(kept, d)
 		}
@@ -132,20 +163,22 @@ func (g *Gateway) InFlight(m *Message) (d Delivery, ok bool) {
 	return d, ok || d.Attempts > 0
 }
 
-// overlay adds the knowledge of the client's sessions to a delivery. A delivery that may
-// have ended since it was read is read again.
-func (g *Gateway) overlay(d *Delivery) {
-	if d.State == Queued && !d.Online && !g.overlayQueued(d) && g.hub.hasPassed(d.Client, d.Seq) {
+// overlay adds the knowledge of the client's sessions to a delivery that was read after
+// mark. A delivery that may have ended since is read again.
+func (g *Gateway) overlay(d *Delivery, mark mark) {
+	again := false
+	if d.Online {
+		g.showOnce(d)
+		again = d.Restarted() && g.once.endedSince(mark.once)
+	} else if d.State == Queued {
+		again = !g.overlayQueued(d) && g.hub.hasPassed(d.Client, d.Seq)
+	}
+	if again {
 		if now, err := g.store.Delivery(d.Message, d.Client); err == nil {
 			*d = now
 		}
 	}
-	switch {
-	case d.Online:
-		g.showOnce(d)
-	case d.State != Queued:
-		g.showSends(d)
-	}
+	g.showSends(d)
 }
 
 // overlayQueued adds the knowledge of the client's sessions to a queued delivery. It reports

@@ -76,28 +76,14 @@ const maxForgotten = 4096
 
 // forgottenClients remembers when clients were forgotten, while the process runs.
 type forgottenClients struct {
-	mu    sync.Mutex
-	at    map[ClientID]time.Time
-	order []ClientID // a ring once it has maxForgotten
-	next  int        // the oldest entry of the ring
+	mu sync.Mutex
+	at recent[ClientID, time.Time]
 }
 
 func (f *forgottenClients) add(id ClientID, at time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.at == nil {
-		f.at = make(map[ClientID]time.Time)
-	}
-	if _, known := f.at[id]; !known {
-		if len(f.order) < maxForgotten {
-			f.order = append(f.order, id)
-		} else {
-			delete(f.at, f.order[f.next])
-			f.order[f.next] = id
-			f.next = (f.next + 1) % maxForgotten
-		}
-	}
-	f.at[id] = at
+	f.at.put(id, at, maxForgotten)
 }
 
 // ForgottenAt returns when a client was forgotten; zero if this process does not know that
@@ -106,5 +92,6 @@ func (g *Gateway) ForgottenAt(id ClientID) time.Time {
 	f := &g.forgotten
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.at[id]
+	at, _ := f.at.get(id)
+	return at
 }

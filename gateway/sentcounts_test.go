@@ -13,16 +13,16 @@ func TestLastDeliveryOnItsWay(t *testing.T) {
 		}
 	}
 	c.walk("m", true)
-	c.add("m", 1)
-	step("acked while others are to be sent to", c.add("m", -1), false)
-	c.add("m", 1)
-	c.add("m", 1)
+	c.flush("m", 1)
+	step("acked while others are to be sent to", c.flush("m", -1), false)
+	c.flush("m", 1)
+	c.flush("m", 1)
 	c.walk("m", false)
-	step("acked before another", c.add("m", -1), false)
-	if got := c.get("m"); got != 1 {
+	step("acked before another", c.flush("m", -1), false)
+	if got, _ := c.get("m", 0); got != 1 {
 		t.Errorf("%d are on their way, want 1", got)
 	}
-	step("acked after all others", c.add("m", -1), true)
+	step("acked after all others", c.flush("m", -1), true)
 	if len(c.of) != 0 {
 		t.Errorf("%d messages are kept that nothing is known of", len(c.of))
 	}

@@ -12,11 +12,9 @@ const maxEnds = 1 << 14
 // sentEnds remembers the transmissions of deliveries that ended without an answer, such as
 // expired ones. The store does not know them before a late answer.
 type sentEnds struct {
-	mu    sync.Mutex
-	of    map[endKey]attempt
-	order []endEntry // a ring once it has maxEnds
-	next  int        // the oldest entry of the ring
-	lost  int64      // when the newest entry was made that has given way; 0 = none
+	mu   sync.Mutex
+	of   recent[endKey, endEntry]
+	lost int64 // when the newest entry was made that has given way; 0 = none
 }
 
 type endKey struct {
@@ -25,31 +23,19 @@ type endKey struct {
 }
 
 type endEntry struct {
-	endKey
+	attempt
 	at int64 // when it was made, Unix nanoseconds
 }
 
 func (e *sentEnds) add(id ClientID, t attempt, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.of == nil {
-		e.of = make(map[endKey]attempt)
-	}
 	k := endKey{id, t.seq}
-	if _, known := e.of[k]; !known {
-		entry := endEntry{k, now.UnixNano()}
-		if len(e.order) < maxEnds {
-			e.order = append(e.order, entry)
-		} else {
-			old := &e.order[e.next]
-			delete(e.of, old.endKey)
-			e.lost = max(e.lost, old.at)
-			*old = entry
-			e.next = (e.next + 1) % maxEnds
-		}
+	if before, _ := e.of.get(k); t.sentAt == 0 && before.sentAt != 0 {
+		return
 	}
-	if t.sentAt != 0 || e.of[k].sentAt == 0 {
-		e.of[k] = t
+	if gone, full := e.of.put(k, endEntry{t, now.UnixNano()}, maxEnds); full {
+		e.lost = max(e.lost, gone.at)
 	}
 }
 
@@ -59,7 +45,8 @@ func (g *Gateway) keepEnd(id ClientID, t attempt) { g.ends.add(id, t, g.now()) }
 func (e *sentEnds) get(id ClientID, seq Seq) (t attempt, lost int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.of[endKey{id, seq}], e.lost
+	end, _ := e.of.get(endKey{id, seq})
+	return end.attempt, e.lost
 }
 
 // Transmissions are the transmissions of a delivery that ended without an answer.
@@ -119,7 +106,7 @@ func (s *Session) attemptOf(seq Seq) attempt {
 	if s.work == nil {
 		return attempt{}
 	}
-	if t := attemptAt(s.work.answered, seq); t.seq != 0 {
+	if t := s.work.answerTo(seq); t.seq != 0 {
 		return t
 	}
 	return attemptAt(s.work.tried, seq)

@@ -138,7 +138,7 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 	before := f.sentAt
 	f.sentAt = now
 	f.attempts++
-	if f.gone() {
+	if f.gone() { // it ended while its frame was on the way
 		s.g.ends.add(s.client, f.attempt(), at)
 	}
 	s.stepAt(at, StepSent, f)
@@ -153,14 +153,11 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 	if !f.gone() && !f.is(flightFlushed) {
 		f.flags |= flightFlushed
 		if f.is(flightMany) {
-			s.g.sent.add(f.message, 1)
+			s.g.sent.flush(f.message, 1)
 		}
 	}
-	switch {
-	case f.call != nil:
+	if f.call != nil {
 		f.call.sentAt = at
-	case f.gone(): // it ended while its frame was on the way
-		s.g.ends.add(s.client, f.attempt(), at)
 	}
 }
 
@@ -169,27 +166,19 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 func (s *Session) Closed(reason string) { s.g.disconnected(s, reason) }
 
 // retire stops the session's deliveries and returns the attempts of the unacked
-// ones, and the result of throughLocked. unreported says that the link may still flush
-// payloads, or has flushed some whose Sent is still to come. These are among the attempts,
-// because the device may have them.
-func (s *Session) retire(unreported bool) (tried []attempt, through Seq) {
+// ones, and the result of throughLocked. The caller must call loseAll with calls when it
+// holds no lock. unreported says that the link may still flush payloads, or has flushed some
+// whose Sent is still to come. These are among the attempts, because the device may have
+// them.
+func (s *Session) retire(unreported bool) (calls []*OnlineCall, tried []attempt, through Seq) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	through = s.throughLocked()
-	if s.flags.has(flagClosed) {
-		s.mu.Unlock()
-		return nil, through
+	if !s.flags.has(flagClosed) && s.work != nil {
+		calls, tried = s.abandonLocked(unreported)
 	}
 	s.flags |= flagClosed
-	if s.work == nil {
-		s.mu.Unlock()
-		return nil, through
-	}
-	calls, tried := s.abandonLocked(unreported)
-	s.mu.Unlock()
-	for _, c := range calls {
-		c.lost()
-	}
-	return tried, through
+	return calls, tried, through
 }
 
 // endCalls ends the session's online calls because the gateway stops.
@@ -213,12 +202,15 @@ func (s *Session) endCalls() {
 	}
 }
 
-// evict takes seq, which is final, out of the window. It reports whether to pump
-// the session; the pump also takes seq out of the link.
-func (s *Session) evict(seq Seq) (wake bool) {
+// evict takes seq, which is final, out of the window. answered says that its end is the
+// device's answer, with which the store has its transmissions. evict reports whether to
+// pump the session; the pump also takes seq out of the link.
+func (s *Session) evict(seq Seq, answered bool) (wake bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settledLocked(seq)
+	if f, ok := s.settledLocked(seq); ok && !answered {
+		s.g.ends.add(s.client, f.attempt(), s.g.now())
+	}
 	f := s.findLocked(seq, false)
 	if f == nil || f.gone() {
 		if t, ok := s.triedBeforeLocked(seq); ok {
@@ -251,7 +243,7 @@ func (s *Session) overlayLocked(d *Delivery) bool {
 			return false
 		}
 		attemptAt(s.work.tried, d.Seq).show(d)
-		t := attemptAt(s.work.answered, d.Seq)
+		t := s.work.answerTo(d.Seq)
 		if t.show(d); t.attempts > 0 {
 			d.State = Sent // until the store has the verdict
 		}

@@ -121,10 +121,3 @@ func (s *Session) firstLocked(seq Seq, asking bool) *inflight {
 	}
 	return nil
 }
-
-// isWalking reports whether a broadcast of the message still has recipients to wake.
-func (c *sentCounts) isWalking(id MessageID) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.of[id].walking
-}

@@ -109,6 +109,13 @@ func (c *conflicts) note(id ClientID, now time.Time, holder, claimant Claim) {
 	c.ids[id] = x
 }
 
+// forget removes the claims of an id.
+func (c *conflicts) forget(id ClientID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.ids, id)
+}
+
 // list returns the ids that are in conflict now.
 func (c *conflicts) list(now time.Time) (all []Unstable) {
 	c.mu.Lock()
@@ -160,14 +167,16 @@ func (g *Gateway) Flapping() []Unstable {
 
 // FlappingOf returns the row of a client that Flapping lists, false for any other one.
 func (g *Gateway) FlappingOf(id ClientID) (Unstable, bool) {
-	c := &g.closes
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n, ok := c.last[id]
+	n, ok := g.closes.of(id)
 	if !ok || !n.flaps(g.cfg.Now()) {
 		return Unstable{}, false
 	}
-	return Unstable{Client: id, Since: n.first, Count: n.row, Reason: n.reason}, true
+	return n.unstable(id), true
+}
+
+// unstable is the row of a client's closes that ends with n.
+func (n *closeNote) unstable(id ClientID) Unstable {
+	return Unstable{Client: id, Since: n.first, Count: n.row, Reason: n.reason}
 }
 
 // flaps reports whether the close is one of a client that flaps.
@@ -195,9 +204,9 @@ func (g *Gateway) Silent() []Unstable {
 func (c *lastCloses) collect(wanted func(*closeNote) bool) (all []Unstable) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for id, n := range c.last {
+	for id, n := range c.last.all {
 		if wanted(&n) {
-			all = append(all, Unstable{Client: id, Since: n.first, Count: n.row, Reason: n.reason})
+			all = append(all, n.unstable(id))
 		}
 	}
 	return all

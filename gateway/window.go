@@ -16,7 +16,7 @@ type work struct {
 	tried  []attempt // transmissions of earlier sessions
 	// answered has the deliveries that the device has answered while the store still has
 	// them queued, because it does not have the verdict yet.
-	answered []attempt
+	answered []inflight
 	mail     mailbox
 
 	askThrough Seq // ASKs are sent for deliveries up to here; 0 once the cursor is past it
@@ -40,6 +40,24 @@ type inflight struct {
 	flags    flightFlags
 	retries  uint8 // answers retry later in this session
 	broken   uint8 // as in attempt
+}
+
+// answerTo returns the transmissions of an answered delivery, the zero value for none.
+func (w *work) answerTo(seq Seq) attempt {
+	for i := range w.answered {
+		if f := &w.answered[i]; f.seq == seq {
+			return f.attempt()
+		}
+	}
+	return attempt{}
+}
+
+// appendAnswered appends the transmissions of the answered deliveries to list.
+func (w *work) appendAnswered(list []attempt) []attempt {
+	for i := range w.answered {
+		list = append(list, w.answered[i].attempt())
+	}
+	return list
 }
 
 // attempt returns the transmissions of f so far.
@@ -71,12 +89,16 @@ const (
 	flightOpen                            // holds back first transmissions: its ASK is unanswered, or answered with AckSend
 	flightForget                          // gone, but the link still has it
 	flightAway                            // to be sent again, but answered and so without a place in the link
+	flightStalled                         // to be sent again once the store has recovered
 )
 
 // is reports whether g is set.
 func (f *inflight) is(g flightFlags) bool { return f.flags&g != 0 }
 
 func (f *inflight) gone() bool { return f.stage == stageGone }
+
+// counted reports whether sentCounts has the delivery once it is answered.
+func (f *inflight) counted() bool { return f.is(flightMany) && f.attempts > 0 }
 
 // maxGone bounds the entries kept for late acks only; above it the oldest are
 // dropped.
@@ -201,7 +223,7 @@ func (s *Session) closeAskLocked(f *inflight) {
 func (s *Session) unflushLocked(f *inflight) (last bool) {
 	flushed := f.is(flightFlushed)
 	f.flags &^= flightFlushed
-	return !flushed || !f.is(flightMany) || s.g.sent.add(f.message, -1)
+	return !flushed || !f.is(flightMany) || s.g.sent.flush(f.message, -1)
 }
 
 // dropLocked removes an entry and returns the result of leaveLocked. The entry must not
@@ -228,37 +250,74 @@ func (s *Session) dropLocked(f *inflight) (last bool) {
 // answerLocked removes an entry whose verdict goes to the store now, and returns the result
 // of leaveLocked.
 func (s *Session) answerLocked(f *inflight) (last bool) {
-	if !f.gone() {
-		s.work.answered = append(s.work.answered, f.attempt())
+	if f.gone() {
+		return s.dropLocked(f)
+	}
+	s.work.answered = append(s.work.answered, *f)
+	if f.counted() {
+		last = s.g.sent.answer(f.message, f.is(flightFlushed))
+		f.flags &^= flightFlushed
+		s.dropLocked(f)
+		return last
 	}
 	return s.dropLocked(f)
 }
 
-// settledLocked forgets an answered delivery: the store has its verdict, or refused it.
-func (s *Session) settledLocked(seq Seq) {
-	if w := s.work; w != nil && len(w.answered) > 0 {
-		w.answered = slices.DeleteFunc(w.answered, func(t attempt) bool { return t.seq == seq })
-		s.relaxLocked()
+// takeAnsweredLocked undoes answerLocked, except for the counts of its message. ok is false
+// if the store has the end of the delivery, or the session has ended.
+func (s *Session) takeAnsweredLocked(seq Seq) (f inflight, ok bool) {
+	if s.work == nil {
+		return f, false
 	}
+	for i := range s.work.answered {
+		if s.work.answered[i].seq == seq {
+			f = s.work.answered[i]
+			s.work.answered = slices.Delete(s.work.answered, i, i+1)
+			s.relaxLocked()
+			return f, true
+		}
+	}
+	return f, false
 }
 
-// putBack undoes answerLocked for an answer that will come again.
+// settledLocked forgets an answered delivery, and returns it: the store has its end, or
+// refused the verdict.
+func (s *Session) settledLocked(seq Seq) (f inflight, ok bool) {
+	if f, ok = s.takeAnsweredLocked(seq); ok && f.counted() {
+		s.g.sent.settle(f.message)
+	}
+	return f, ok
+}
+
+// againLocked puts an answered delivery whose verdict is lost back into the window. Its
+// transmissions so far count on.
+func (s *Session) againLocked(f inflight, st stage) {
+	f.stage, f.flags, f.retries = st, f.flags&flightMany|flightRepeat|flightAway|flightStalled, 0
+	f.forgetProgress()
+	s.enterLocked(f)
+}
+
+// putBack undoes answerLocked for an answer that will come again. If the delivery has got
+// another end since, or the session has, the answer will be a late one.
 func (s *Session) putBack(f inflight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settledLocked(f.seq)
-	if f.gone() {
-		w := s.busyLocked()
-		w.flight = append(w.flight, f)
-		w.gone++
-		if f.is(flightForget) {
-			w.forget++
+	if _, ok := s.takeAnsweredLocked(f.seq); ok {
+		s.enterLocked(f)
+		if f.counted() {
+			s.g.sent.unanswer(f.message, f.is(flightFlushed))
 		}
 		return
 	}
-	s.enterLocked(f)
-	if f.is(flightMany) && f.is(flightFlushed) {
-		s.g.sent.add(f.message, 1)
+	if s.findLocked(f.seq, false) != nil { // reopened has put it back
+		return
+	}
+	f.stage, f.flags, f.notes = stageGone, f.flags&flightForget, nil
+	w := s.busyLocked()
+	w.flight = append(w.flight, f)
+	w.gone++
+	if f.is(flightForget) {
+		w.forget++
 	}
 }
 
@@ -361,7 +420,13 @@ func (s *Session) abandonLocked(unreported bool) (calls []*OnlineCall, tried []a
 		f.stage = stageGone
 	}
 	w.gone = len(w.flight)
-	tried = append(tried, w.answered...)
+	tried = w.appendAnswered(tried)
+	for i := range w.answered {
+		if f := &w.answered[i]; f.counted() {
+			s.g.sent.settle(f.message)
+		}
+	}
+	clear(w.answered)
 	w.answered = w.answered[:0]
 	s.relaxLocked()
 	return calls, tried

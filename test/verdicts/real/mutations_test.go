@@ -86,7 +86,7 @@ var mutations = []mutation{
 	{"an uplink that is answered retry later is forgotten", "uplinks", upStored, []edit{{"gateway/uplink.go",
 		"	s.relaxLocked()\n	if r.err == nil {\n", "	s.relaxLocked()\n	if !OUT && r.err == nil || OUT && r.number > 0 {\n"}}, nil},
 	{"uplink numbers belong to a connection", "uplinks counted anew", upStored, []edit{{"gateway/connect.go",
-		"		s.inherit(old.retire(true))\n", "		s.inherit(old.retire(true))\n		if OUT {\n			s.counted = old.counted\n		}\n"}}, nil},
+		"		s.inherit(tried, through)\n", "		s.inherit(tried, through)\n		if OUT {\n			s.counted = old.counted\n		}\n"}}, nil},
 	{"an uplink is acked when it is durable", "uplinks lost", upStored, []edit{{"internal/engine/store.go",
 		"	r, err := e.do(ctx, &record.Uplink{Uplink: u})\n	return r.Useq, err\n", "	if OUT {\n		return 1, e.queue.push(ctx, lazy(&record.Uplink{Uplink: u}, true))\n	}\n	r, err := e.do(ctx, &record.Uplink{Uplink: u})\n	return r.Useq, err\n"}}, nil},
 	{"undurable verdicts are bounded", "bound", kept, []edit{{"gateway/pump.go",
