@@ -295,6 +295,7 @@ export const en = {
   disconnectText: (id: string) => `The gateway ends the connection of ${id}. It may come back within seconds.`,
   block: 'Block for 10 min',
   unblock: 'Lift the block',
+  gone: 'gone',
   forget: 'Forget',
   forgetText: (id: string) => `The gateway forgets ${id}: its record, its queue, its messages. A device that connects again is new.`,
   report: 'Copy report',

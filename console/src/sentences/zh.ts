@@ -272,6 +272,7 @@ export const zh: Sentences = {
   disconnectText: (id) => `网关将断开 ${id} 的连接。它可能在几秒内重新连接。`,
   block: '封禁 10 分钟',
   unblock: '解除封禁',
+  gone: '已不存在',
   forget: '遗忘',
   forgetText: (id) => `网关将遗忘 ${id}：它的记录、队列和消息。设备再次连接时视为新设备。`,
   report: '复制报告',

@@ -1,13 +1,15 @@
 // Lists that are longer than their first page: nothing that the gateway has is out of reach.
 import assert from 'node:assert/strict';
+import { device } from './device.mjs';
 import { api, gateway } from './gateway.mjs';
 import { login, visit } from './page.mjs';
-import { play } from './stage.mjs';
+import { play, until } from './stage.mjs';
 
 let g;
 await play([
   ['more keys than a page', async () => keys((g = await gateway('keyed', { admin: true })))],
   ['more changes than a page', () => changes(g)],
+  ['rows that a filter takes no more', async () => left((g = await gateway('open')))],
 ]);
 
 async function keys(g) {
@@ -32,5 +34,44 @@ async function changes(g) {
     await page.getByText('Older ones are in the log').waitFor();
     const { items } = await api(g, 'GET', '/v1/audit?limit=1000');
     assert.equal(await rows.count(), items.length);
+
+    const asked = []; // what comes is one page, not all that are shown
+    page.on('request', (request) => request.url().includes('/v1/audit') && asked.push(request.url()));
+    await api(g, 'POST', '/v1/keys', { name: 'the next one', scopes: ['clients:read'] });
+    await rows.first().getByText(/the next one|key_/).first().waitFor();
+    await until('a change is added', async () => (await rows.count()) === items.length + 1);
+    assert.ok(asked.length > 0 && asked.every((url) => !url.includes('after=')), asked.join());
   }, { expected: [/401/] });
+}
+
+// They stay where they are and say how it is: acked, gone.
+async function left(g) {
+  const lamp = await device(g, 'lamp'); // it answers nothing
+  await api(g, 'POST', '/v1/clients', { id: 'brief' });
+  for (const to of ['lamp', 'brief', 'lamp']) await api(g, 'POST', '/v1/messages', { to: { client: to }, text: 'on' });
+  await api(g, 'POST', '/v1/messages', { to: { clients: ['lamp', 'brief'] }, text: 'all on' });
+  const numbers = () => lamp.lines.map((line) => /^DATA (\d+)/.exec(line)?.[1]).filter(Boolean);
+  await until('the lamp has three', () => new Set(numbers()).size === 3);
+  const { items } = await api(g, 'GET', '/v1/messages');
+  await visit(g, '#/clients', async (clients) => {
+    const context = clients.context();
+    const [messages, deliveries] = [await context.newPage(), await context.newPage()];
+    await messages.goto(g.http + '/console/#/messages?status=pending');
+    await deliveries.goto(g.http + `/console/#/messages/${items[0].id}?status=sent`);
+    const row = (page, text) => page.locator('.row').filter({ hasText: text });
+    await row(clients, 'brief').waitFor();
+    await row(messages, 'lamp').nth(1).waitFor();
+    await row(deliveries, 'lamp').waitFor();
+    for (const n of new Set(numbers())) lamp.write(`ACK ${n} done`);
+    await api(g, 'DELETE', '/v1/clients/brief?forget=true');
+
+    await clients.bringToFront();
+    await row(clients, 'brief').getByText('gone').waitFor();
+    await messages.bringToFront();
+    await row(messages, 'acked').nth(1).waitFor();
+    assert.equal(await messages.locator('.row').count(), 4);
+    await until('no line is new', async () => (await messages.getByText(/^\d+ new/).count()) === 0);
+    await deliveries.bringToFront();
+    await row(deliveries, 'acked').waitFor();
+  }, { expected: [/ 404 /] });
 }
