@@ -84,8 +84,10 @@ const refusal: Record<Schemas['RefusalReason'], string> = {
   events_full: 'Its share of the event log is used up.',
 }
 
+export type Problems = Record<Slug<Schemas['ProblemType']>, string>
+
 /** Where the API's own title would not do. */
-const problem: Partial<Record<Slug<Schemas['ProblemType']>, string>> = {
+const problem: Partial<Problems> = {
   'ack-timeout': 'The device did not answer in time.',
   'already-final': 'It has its final state already.',
   'cross-origin': 'The browser sent this from another origin.',

@@ -9,6 +9,7 @@ let g;
 await play([
   ['more keys than a page', async () => keys((g = await gateway('keyed', { admin: true })))],
   ['more changes than a page', () => changes(g)],
+  ['a list by keys', async () => byKeys((g = await gateway('rows')))],
   ['rows that a filter takes no more', async () => left((g = await gateway('open')))],
 ]);
 
@@ -42,6 +43,39 @@ async function changes(g) {
     await until('a change is added', async () => (await rows.count()) === items.length + 1);
     assert.ok(asked.length > 0 && asked.every((url) => !url.includes('after=')), asked.join());
   }, { expected: [/401/] });
+}
+
+// The focus stays at its row while the list is scrolled, and keys go to both ends.
+async function byKeys(g) {
+  for (let i = 0; i < 300; i++) await api(g, 'POST', '/v1/clients', { id: 'row.' + String(i).padStart(3, '0') });
+  await visit(g, '#/clients', async (page) => {
+    await page.getByRole('link', { name: 'row.000' }).waitFor();
+    await page.getByRole('grid').focus();
+    const at = async (index) => {
+      const focused = () => page.evaluate(() => {
+        const row = document.activeElement;
+        const [a, b] = [row.getBoundingClientRect(), document.querySelector('.box').getBoundingClientRect()];
+        return `${row.dataset.index} ${a.top >= b.top - 1 && a.bottom <= b.bottom + 1 ? 'seen' : 'away'}`;
+      });
+      await until(`the focus is ${index}`, async () => (await focused()) === index, 5).catch(async (error) => assert.fail(`${error.message}, not ${await focused()}`));
+    };
+    await page.keyboard.press('ArrowDown');
+    await at('0 seen');
+    await page.evaluate(() => (document.querySelector('.box').scrollTop = 3000));
+    await at('0 away');
+    await page.keyboard.press('ArrowDown');
+    await at('1 seen');
+    await page.keyboard.press('End'); // of what is known
+    await at('199 seen');
+    await page.getByRole('link', { name: 'row.200' }).waitFor();
+    await page.keyboard.press('End');
+    await at('299 seen');
+    await page.keyboard.press('Home');
+    await at('0 seen');
+    await page.keyboard.press('PageDown');
+    await page.keyboard.press('Enter');
+    await page.locator('.why').waitFor();
+  });
 }
 
 // They stay where they are and say how it is: acked, gone.
