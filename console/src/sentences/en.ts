@@ -365,7 +365,7 @@ export const en = {
 
   // Uplinks, events
   noUplinks: 'No device has sent anything yet.',
-  noEvents: 'Nothing has happened yet.',
+  noEvents: 'No event in the last hour.',
   filterTypes: 'Types',
   eventsFaster: 'Only the newest are shown.',
 

@@ -378,7 +378,7 @@ export const zh: Sentences = {
   grown: '收件人比预览时多了，请重新预览。',
 
   noUplinks: '还没有设备发来数据。',
-  noEvents: '还没有事件。',
+  noEvents: '最近一小时没有事件。',
   filterTypes: '类型',
   eventsFaster: '只显示最新的。',
 
