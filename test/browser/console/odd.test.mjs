@@ -12,6 +12,7 @@ let g;
 await play([
   ['payloads', async () => payloads((g = await gateway('odd')))],
   ['nothing is there', () => nothing(g)],
+  ['a clock that was set back', () => clock(g)],
   ['an audience of another kind', () => audience(g)],
 ]);
 
@@ -47,6 +48,25 @@ async function nothing(g) {
       assert.equal(await page.getByText('No such').count(), 0, 'speaks English');
     }, { options: phone, expected: [/ 404 /] });
   }
+}
+
+// Two points, and two marks, may have one time.
+async function clock(g) {
+  const at = (seconds) => new Date(Date.UTC(2026, 0, 1, 12, 0, seconds)).toISOString();
+  const point = { online: 1, acked: 5, seconds: 10, connects: 0, closes: 0 };
+  const history = {
+    now: at(60), begins_at: at(0), step: '10s',
+    points: [0, 10, 20, 10, 20, 30].map((seconds) => ({ ...point, at: at(seconds) })),
+    marks: [{ at: at(20), code: 'gap', by_seconds: 3 }, { at: at(20), code: 'clock_step', by_seconds: -20 }],
+  };
+  await visit(g, '', async (page) => {
+    await page.locator('.words').getByText('12:00:20').nth(1).waitFor();
+    await page.getByRole('button', { name: 'As a table' }).first().click();
+    await page.locator('figure tbody tr').nth(5).waitFor();
+    const svg = page.locator('figure').nth(1).locator('svg');
+    const [box, curve] = [await svg.boundingBox(), await svg.locator('path').last().boundingBox()];
+    assert.ok(curve.x >= box.x - 2 && curve.width <= box.width + 4, 'a curve leaves its chart');
+  }, { options: { timezoneId: 'UTC' }, before: (page) => page.route('**/v1/stats/history*', (route) => route.fulfill({ json: history })) });
 }
 
 // A list of ids in the field of one client would reach the first alone.
