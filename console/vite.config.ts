@@ -6,7 +6,7 @@ const gateway = process.env.LONGWIRE ?? 'http://127.0.0.1:8080'
 
 export default defineConfig({
   base: './', // any path may be the mount point
-  plugins: [svelte({ compilerOptions: { css: 'external' } })],
+  plugins: [svelte({ compilerOptions: { css: 'external', runes: true, discloseVersion: false } })],
   build: {
     target: 'es2023',
     assetsInlineLimit: 0, // the page's policy has no data: URLs

@@ -5,7 +5,11 @@ import { bodyOf } from '../src/lib/payload.ts'
 
 test('an audience is named whole or not at all', () => {
   expect(audienceOf('client', ' ')).toBeNull()
-  expect(audienceOf('client', 'a')).toEqual({ client: 'a' })
+  expect(audienceOf('client', ' a\n')).toEqual({ client: 'a' })
+  expect(audienceOf('client', 'a\nb')).toEqual({ client: 'a\nb' }) // the gateway refuses it
+  expect(audienceOf('group', 'a, b')).toEqual({ group: 'a, b' })
+  expect(audienceOf('clients', ',')).toBeNull()
+  expect(audienceOf('labels', 'odd=a=b, c\nsite=north')).toEqual({ labels: { odd: 'a=b, c', site: 'north' } })
   expect(audienceOf('clients', 'a\nb, a\n')).toEqual({ clients: ['a', 'b'] })
   expect(audienceOf('labels', 'site=north\nk=a=b')).toEqual({ labels: { site: 'north', k: 'a=b' } })
   expect(audienceOf('labels', 'site')).toBeNull()

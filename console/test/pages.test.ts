@@ -136,13 +136,30 @@ test('rows in sight change in place, wherever they are', async () => {
   await window.want(0, 399)
   state = 'acked'
   loads = 0
-  await window.refresh(240, 260, (each) => String(each.id))
-  expect(loads).toBe(1)
+  const asked: number[] = []
+  const find = (each: { id: number; state: string }) => (asked.push(each.id), Promise.resolve({ ...each, state: 'expired' }))
+  await window.refresh(240, 260, { key: (each) => String(each.id), find })
+  expect([loads, asked]).toEqual([1, [250]])
   expect([199, 200, 250, 299, 300].map((at) => window.at(at))).toEqual([
     { id: 199, state: 'queued' },
     { id: 200, state: 'acked' },
-    { id: 250, state: 'queued' }, // gone: it moves no other row
+    { id: 250, state: 'expired' }, // its page has it no more: it moves no other row
     { id: 299, state: 'acked' },
     { id: 300, state: 'queued' },
   ])
+})
+
+test('a first page that was just read is not asked for again', async () => {
+  let loads = 0
+  const window = new Window<number>(async (cursor) => {
+    loads++
+    return cursor ? { items: [4, 5, 6] } : { items: [1, 2, 3], next_cursor: '4' }
+  })
+  await window.want(0, 5)
+  loads = 0
+  const lost: number[] = []
+  await window.refresh(1, 5, { key: String, find: (each) => (lost.push(each), each), begin: { items: [0, 1, 2] } })
+  expect([loads, lost]).toEqual([1, [3]])
+  await window.refresh(0, 1, { key: String, find: (each) => (lost.push(each), each), begin: { items: [0] } })
+  expect(lost).toEqual([3, 1, 2]) // only those in sight
 })

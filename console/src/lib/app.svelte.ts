@@ -31,6 +31,15 @@ function store(name: string, value: string | null): void {
   }
 }
 
+/** What is shown only once. */
+export interface Once {
+  title: string
+  /** What it is. */
+  note: string
+  text: string
+  warnings?: string[]
+}
+
 class App {
   language = $state<Language>('en')
   /** The sentences of the language. */
@@ -45,8 +54,10 @@ class App {
   who = $state.raw<Whoami | null>(null)
   /** True when a session has ended under an open page: the login comes over the page, which keeps what was typed. */
   ended = $state(false)
-  /** True while something is shown that is shown only once. */
-  secret = $state(false)
+  /** What is shown only once, over each page until the reader has dismissed it. */
+  once = $state.raw<Once[]>([])
+  /** How many of these are being made. */
+  making = $state(0)
   /** Why the gateway does not say it. */
   refused = $state.raw<Failure | null>(null)
   /** For how long the gateway has answered nothing that this page asked, in ms. */
@@ -140,6 +151,18 @@ class App {
     this.who = null
     this.ended = false
     tabs?.postMessage('')
+  }
+
+  /** Shows what is made, on whichever page the reader is by then. */
+  async reveal(make: () => Promise<Once>): Promise<void> {
+    this.making++
+    try {
+      const made = await make()
+      // The dialog that asked for it closes first, so that the focus goes back to the page.
+      setTimeout(() => (this.once = [...this.once, made]))
+    } finally {
+      this.making--
+    }
   }
 
   /** Whether the reader may make calls of a scope. */

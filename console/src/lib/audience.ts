@@ -4,28 +4,28 @@ export type AudienceKind = 'client' | 'clients' | 'group' | 'labels' | 'all'
 
 /** The audience that the fields of the form name, or null while they name none. */
 export function audienceOf(kind: AudienceKind, text: string): components['schemas']['Audience'] | null {
-  const lines = text
-    .split(/[\n,]/)
-    .map((line) => line.trim())
-    .filter(Boolean)
+  const word = text.trim()
+  const lines = (by: RegExp) => word.split(by).map((line) => line.trim()).filter(Boolean)
   switch (kind) {
     case 'all':
       return { all: true }
     case 'client':
-      return lines[0] ? { client: lines[0] } : null
-    case 'clients':
-      return lines.length ? { clients: [...new Set(lines)] } : null
+      return word ? { client: word } : null // more than one is refused, not cut to the first
+    case 'clients': {
+      const ids = [...new Set(lines(/[\n,]/))]
+      return ids.length ? { clients: ids } : null
+    }
     case 'group':
-      return lines[0] ? { group: lines[0] } : null
+      return word ? { group: word } : null
     case 'labels': {
       const labels = new Map<string, string>()
-      for (const line of lines) {
+      for (const line of lines(/\n/)) { // a value may have commas
         const at = line.indexOf('=')
         const [name, value] = [line.slice(0, at), line.slice(at + 1)]
         if (at <= 0 || (labels.get(name) ?? value) !== value) return null // no client has two values
         labels.set(name, value)
       }
-      return lines.length ? { labels: Object.fromEntries(labels) } : null
+      return labels.size ? { labels: Object.fromEntries(labels) } : null
     }
   }
 }

@@ -1,51 +1,27 @@
-// Draws curves with uPlot. It is a module of its own because it is a third of the first
-// page: the numbers are there before it is.
+// Curves as paths of SVG, in a box of 1,000 by 100 that is stretched over the chart.
 
-import uPlot from 'uplot'
-import 'uplot/dist/uPlot.min.css'
-
-export interface Curves {
-  /** Seconds since 1970, rising. */
-  times: number[]
-  /** colour is the name of a property of the style. */
-  series: { name: string; values: (number | null)[]; colour: string }[]
-  writeTime: (seconds: number) => string
-  write: (value: number) => string
+/** The values of an axis from 0 up: at most five, in steps of 1, 2 or 5 and their tenfolds. The last is at least high. */
+export function ticks(high: number): number[] {
+  const least = Math.max(high, 1) / 4
+  const ten = 10 ** Math.floor(Math.log10(least))
+  const step = ten * (least <= ten ? 1 : least <= 2 * ten ? 2 : least <= 5 * ten ? 5 : 10)
+  const out = [0]
+  while (out.at(-1)! < high || out.length < 2) out.push(out.length * step)
+  return out
 }
 
-const height = 140
-
-/** Draws into an element and follows its width. Returns what takes the drawing away. */
-export function draw(element: HTMLElement, { times, series, writeTime, write }: Curves): () => void {
-  const style = getComputedStyle(element)
-  const colour = (name: string) => {
-    // light-dark() is resolved on a property of a real element only.
-    probe.style.color = `var(${name})`
-    return getComputedStyle(probe).color
-  }
-  const probe = element.appendChild(document.createElement('span'))
-  const axis = { stroke: colour('--quiet'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false }, font: '12px ' + style.fontFamily }
-  const chart = new uPlot(
-    {
-      width: element.clientWidth || 320,
-      height,
-      legend: { show: false },
-      cursor: { drag: { x: false, y: false }, points: { size: 6 } },
-      scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(1, high ?? 1) * 1.05] } },
-      axes: [
-        { ...axis, space: 70, size: 28, values: (_, splits) => splits.map(writeTime) },
-        { ...axis, size: 56, values: (_, splits) => splits.map(write) },
-      ],
-      series: [{}, ...series.map((each) => ({ label: each.name, stroke: colour(each.colour), width: 1.5, points: { show: false } }))],
-    },
-    [times, ...series.map((each) => each.values)],
-    element,
-  )
-  probe.remove()
-  const watch = new ResizeObserver(() => chart.setSize({ width: element.clientWidth, height }))
-  watch.observe(element)
-  return () => {
-    watch.disconnect()
-    chart.destroy()
-  }
+/** The curve of values over rising times. Where a value is missing it has a gap; a value between two gaps is a dot. */
+export function curve(times: number[], values: (number | null)[], top: number): string {
+  const first = times[0] ?? 0
+  const span = (times.at(-1) ?? 0) - first || 1
+  let out = ''
+  values.forEach((value, at) => {
+    if (value === null) return
+    const begins = (values[at - 1] ?? null) === null
+    const alone = begins && (values[at + 1] ?? null) === null
+    const x = Math.round(((times[at]! - first) / span) * 10_000) / 10
+    const y = Math.round((1 - value / top) * 1000) / 10
+    out += `${begins ? 'M' : 'L'}${x} ${y}${alone ? 'h0' : ''}`
+  })
+  return out
 }

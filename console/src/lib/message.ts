@@ -4,8 +4,8 @@ import type { components } from './schema.d.ts'
 export type Message = components['schemas']['Message']
 export type Counts = components['schemas']['Counts']
 
-/** Whether nothing that happens changes the message any more. */
-export function isFinal(message: Message): boolean {
+/** Whether nothing that happens changes the message, or the delivery, any more. */
+export function isFinal(message: { status: string }): boolean {
   return !['queued', 'sent', 'pending'].includes(message.status)
 }
 

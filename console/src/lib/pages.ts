@@ -1,7 +1,7 @@
 // A window over a list of any length. It keeps the pages near the reader and only the
 // cursors of the others; the list has no total.
 
-import type { Call } from './call.ts'
+import { asFailure, type Call } from './call.ts'
 
 export interface ListPage<T> {
   items: T[]
@@ -10,6 +10,9 @@ export interface ListPage<T> {
   /** The cursor of the page before; absent at the beginning. */
   prev_cursor?: string
 }
+
+/** A row of a list; gone when the gateway has it no more. It stays, so that no other row moves. */
+export type Row<T> = T & { gone?: boolean }
 
 const kept = 10 // pages, and the first: read again, a list of the newest would begin with other rows, and those between would be missing
 
@@ -123,11 +126,17 @@ export class Window<T> {
     return count
   }
 
-  /** Asks again for the pages of the rows from first to last, and changes those rows in place. key tells one from another. */
-  async refresh(first: number, last: number, key: (item: T) => string, signal?: AbortSignal): Promise<void> {
+  /**
+   * Asks again for the pages of the rows from first to last, and changes their rows in place.
+   * key tells one from another. find asks for a row in sight that its page has no more.
+   * begin is the first page, if the caller has just read it.
+   */
+  async refresh(first: number, last: number, { key, find, begin, signal }: { key: (item: T) => string; find: (item: T) => T | Promise<T>; begin?: ListPage<T>; signal?: AbortSignal }): Promise<void> {
     for (const slot of this.#slots.filter((each) => each.items && each.start <= last && each.start + each.count > first)) {
-      const { items } = await this.#load(slot.cursor, signal)
+      const { items } = (!slot.cursor && begin) || (await this.#load(slot.cursor, signal))
       const fresh = new Map(items.map((each) => [key(each), each]))
+      const lost = slot.items?.slice(Math.max(0, first - slot.start), last - slot.start + 1).filter((each) => !fresh.has(key(each))) ?? []
+      for (const each of await Promise.all(lost.map(find))) fresh.set(key(each), each)
       slot.items &&= slot.items.map((each) => fresh.get(key(each)) ?? each)
     }
   }
@@ -157,6 +166,16 @@ export class Window<T> {
     const far = (slot: Slot<T>) => Math.abs(slot.start + slot.count / 2 - middle)
     here.sort((a, b) => far(b) - far(a))
     for (const slot of here.slice(0, here.length - kept)) slot.items = null
+  }
+}
+
+/** The row as the gateway has it now. */
+export async function current<T extends object>(row: Row<T>, answer: Promise<T>): Promise<Row<T>> {
+  try {
+    return await answer
+  } catch (error) {
+    if (asFailure(error).status !== 404) throw error
+    return { ...row, gone: true }
   }
 }
 

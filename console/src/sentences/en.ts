@@ -84,8 +84,10 @@ const refusal: Record<Schemas['RefusalReason'], string> = {
   events_full: 'Its share of the event log is used up.',
 }
 
+export type Problems = Record<Slug<Schemas['ProblemType']>, string>
+
 /** Where the API's own title would not do. */
-const problem: Partial<Record<Slug<Schemas['ProblemType']>, string>> = {
+const problem: Partial<Problems> = {
   'ack-timeout': 'The device did not answer in time.',
   'already-final': 'It has its final state already.',
   'cross-origin': 'The browser sent this from another origin.',
@@ -295,6 +297,7 @@ export const en = {
   disconnectText: (id: string) => `The gateway ends the connection of ${id}. It may come back within seconds.`,
   block: 'Block for 10 min',
   unblock: 'Lift the block',
+  gone: 'gone',
   forget: 'Forget',
   forgetText: (id: string) => `The gateway forgets ${id}: its record, its queue, its messages. A device that connects again is new.`,
   report: 'Copy report',
@@ -362,7 +365,7 @@ export const en = {
 
   // Uplinks, events
   noUplinks: 'No device has sent anything yet.',
-  noEvents: 'Nothing has happened yet.',
+  noEvents: 'No event in the last hour.',
   filterTypes: 'Types',
   eventsFaster: 'Only the newest are shown.',
 

@@ -62,11 +62,27 @@ async function gone(g) {
   }, { expected: [/ 404 /] });
 }
 
+// A list that could not be read is not called empty, and one fault is said once.
 async function refused(g) {
   await visit(g, '#/events?client=a%20b', async (page) => {
-    await page.getByText('client is not a client id').first().waitFor();
-    assert.equal(await page.getByText('Nothing has happened yet').count(), 0);
+    await page.getByText('is not a client id').first().waitFor();
+    assert.equal(await page.getByText('is not a client id').count(), 1);
+    assert.equal(await page.getByText('No event').count(), 0);
   }, { expected: [/ 400 /] });
+  await api(g, 'POST', '/v1/clients', { id: 'quiet-1' });
+  const before = (page) => page.route(/\/(events|timeline)\?/, (route) => (route.request().url().includes('/events') ? route.fulfill({ status: 502 }) : undefined));
+  await visit(g, '#/events', async (page) => {
+    await page.getByText('reconnecting').waitFor();
+    assert.equal(await page.getByText('No event').count(), 0, 'calls what it could not read empty');
+    await page.unroute(/\/(events|timeline)\?/);
+    await page.getByRole('button', { name: 'live' }).waitFor();
+    await page.evaluate(() => (location.hash = '#/events?client=quiet-2'));
+    await page.getByText('No event in the last hour').waitFor();
+  }, { expected: [/ 502 /], before });
+  await visit(g, '#/clients/quiet-1', async (page) => {
+    await page.locator('.why').waitFor();
+    assert.equal(await page.getByText('Nothing is on record').count(), 0, 'calls what has not come empty');
+  }, { before });
 }
 
 // Under the pointer nothing moves, and the page still says how much is new.

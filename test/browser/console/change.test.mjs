@@ -68,6 +68,7 @@ async function webhooks(g) {
     await page.getByText('it is shown only once').waitFor();
     assert.match(await page.locator('dialog code').innerText(), /^whsec_/);
     await page.keyboard.press('Escape');
+    assert.equal(await page.evaluate(() => document.activeElement.innerText), 'New webhook', 'the focus is back');
     await api(g, 'PUT', '/v1/simulator', { count: 2, profile: 'steady' });
     await until('the events have come', () => endpoint.got.filter((event) => event.type === 'client.connected').length === 2);
     await page.getByRole('link', { name: url }).click();

@@ -1,5 +1,5 @@
-// Zone, language and theme: the menu that has them goes when the reader is done, each tab
-// of the browser follows, and the numbers stay when the module of the curves does not come.
+// Zone, language and theme: the menu that has them goes when the reader is done, and each
+// tab of the browser follows. A reader chooses between a curve and its table.
 import assert from 'node:assert/strict';
 import { acks, device } from './device.mjs';
 import { gateway } from './gateway.mjs';
@@ -10,7 +10,7 @@ let g;
 await play([
   ['the menu goes', async () => menu((g = await gateway('choices')))],
   ['a choice holds in each tab', () => tabs(g)],
-  ['numbers without curves', () => curves(g), 90],
+  ['curves and their tables', () => curves(g), 90],
 ]);
 
 async function menu(g) {
@@ -60,10 +60,18 @@ async function tabs(g) {
 async function curves(g) {
   await device(g, 'lamp', { handle: acks });
   await visit(g, '', async (page) => {
-    await page.locator('figure tbody tr').first().waitFor({ timeout: 60_000 }); // two points are ten seconds
-    assert.equal(await page.locator('figure button').count(), 0, 'nothing offers a curve');
-    await page.unroute('**/curve-*.js');
-    await page.reload();
-    await page.locator('figure canvas').first().waitFor({ timeout: 60_000 });
-  }, { before: (page) => page.route('**/curve-*.js', (route) => route.abort()), expected: [/ERR_FAILED/] });
+    const figure = page.locator('figure').first();
+    await figure.waitFor({ timeout: 60_000 }); // two points are ten seconds
+    const curve = figure.locator('svg path').last();
+    assert.match(await curve.getAttribute('d'), /^M0 \d+L.*1000 0$/);
+    assert.equal(await figure.locator('.high').innerText(), '0\n0.5\n1');
+    const colour = () => curve.evaluate((path) => getComputedStyle(path).stroke);
+    const light = await colour();
+    await page.emulateMedia({ colorScheme: 'dark' });
+    assert.notEqual(await colour(), light);
+    await figure.getByRole('button', { name: 'As a table' }).click();
+    await figure.locator('tbody tr').nth(1).waitFor();
+    await figure.getByRole('button', { name: 'As a curve' }).click();
+    await curve.waitFor({ state: 'attached' });
+  });
 }

@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { device } from './device.mjs';
 import { api, gateway } from './gateway.mjs';
-import { login, visit } from './page.mjs';
+import { login, noFindings, visit } from './page.mjs';
 import { pause, play, work } from './stage.mjs';
 
 let g;
@@ -16,7 +16,8 @@ await play([
   ['the focus of a button', () => focus(g)],
   ['a reader who has gone on', () => gone(g)],
   ['a token that comes late', async () => token(await listed())],
-  ['a key that comes late', async () => key(await gateway('keyed', { admin: true }))],
+  ['a key that comes late', async () => key((g = await gateway('keyed', { admin: true })))],
+  ['a secret that comes to a reader who has left', () => left(g)],
 ]);
 
 /** Holds the calls of a page that match until the returned function is called. */
@@ -128,5 +129,36 @@ async function key(g) {
     await page.keyboard.press('Escape');
     release();
     await page.getByRole('dialog').getByText('It is shown only once').waitFor();
+  }, { expected: [/ 401 /] });
+}
+
+// The secret of a webhook comes to a reader who has left, stays over each page, and the browser asks before it goes.
+async function left(g) {
+  await visit(g, '#/webhooks', async (page) => {
+    await login(page, g.key);
+    const asked = [];
+    page.on('dialog', (dialog) => (asked.push(dialog.type()), dialog.dismiss()));
+    const release = await hold(page, (request) => request.method() === 'POST');
+    await page.getByRole('button', { name: 'New webhook' }).click();
+    await page.getByLabel('URL').fill('http://127.0.0.1:9/' + 'long'.repeat(60));
+    await page.locator('dialog button.first').click();
+    await page.evaluate(() => (location.hash = '#/clients'));
+    await page.getByRole('heading', { name: 'Clients' }).waitFor();
+    const leave = () => page.evaluate(() => location.reload());
+    await leave();
+    assert.deepEqual(asked, ['beforeunload'], 'leaves while the secret is made');
+    release();
+    const secret = page.getByRole('dialog').getByText(/^whsec_/);
+    await secret.waitFor();
+    await noFindings(page);
+    await page.evaluate(() => (location.hash = '#/messages'));
+    await page.locator('h1', { hasText: 'Messages' }).waitFor();
+    await secret.waitFor();
+    await leave();
+    assert.equal(asked.length, 2, 'leaves while the secret is shown');
+    await page.keyboard.press('Escape');
+    await secret.waitFor({ state: 'detached' });
+    await page.reload();
+    assert.equal(asked.length, 2);
   }, { expected: [/ 401 /] });
 }

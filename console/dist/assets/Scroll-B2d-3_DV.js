@@ -1,1 +1,0 @@
-import{G as e,Lt as t,St as n,bt as r,dt as i,lt as a,nt as o}from"./index-BbKcvO4j.js";var s=i(`<div role="region" tabindex="0" class="svelte-ygh2g5"><!></div>`);function c(i,c){var l=s(),u=n(l);o(u,()=>c.children),t(l),r(()=>e(l,`aria-label`,c.label)),a(i,l)}export{c as t};

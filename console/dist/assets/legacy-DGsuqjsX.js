@@ -1,1 +1,0 @@
-import{Ft as e}from"./index-BbKcvO4j.js";e();
