@@ -49,8 +49,9 @@ func (e *environ) doctorCommand() *cobra.Command {
 		Short: "Examine this host's limits, clock and disk, and estimate how many devices it holds",
 		Long: `Examine this host for a gateway: the file limit, kernel limits, memory, the clock,
 how fast the disk of the data directory confirms a write, whether this version opens
-the store in it, and which users can reach it and the files of the settings. Give the settings as for
-"longwire serve". Exits with 1 if a check is bad; a warning does not count.
+the store in it, and which users can reach it and the files of the settings. Give the
+settings as for "longwire serve". Exits with 1 if a check is bad; a warning does not
+count.
 
 With --remote the command examines nothing here: it prints the findings of a running
 gateway, the worst first. Exits with 0 if there is none above info, with 3 on a
