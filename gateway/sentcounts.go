@@ -31,57 +31,66 @@ func newSentCounts() *sentCounts { return &sentCounts{of: make(map[MessageID]sen
 // flush changes the number of flushed deliveries by d. last is true if that leaves none,
 // and no recipient to wake.
 func (c *sentCounts) flush(id MessageID, d int) (last bool) {
-	return c.change(id, func(s *sentCount) { s.flushed += d })
+	return c.add(id, d, 0)
 }
 
 // answer notes the answer to a delivery, which was flushed or only asked for. It returns
 // the result of flush.
 func (c *sentCounts) answer(id MessageID, flushed bool) (last bool) {
-	return c.change(id, func(s *sentCount) {
-		s.answered++
-		if flushed {
-			s.flushed--
-		}
-	})
+	if flushed {
+		return c.add(id, -1, 1)
+	}
+	return c.add(id, 0, 1)
 }
 
 // unanswer undoes answer.
 func (c *sentCounts) unanswer(id MessageID, flushed bool) {
-	c.change(id, func(s *sentCount) {
-		s.answered--
-		if flushed {
-			s.flushed++
-		}
-	})
+	if flushed {
+		c.add(id, 1, -1)
+	} else {
+		c.add(id, 0, -1)
+	}
+}
+
+func (c *sentCounts) add(id MessageID, flushed, answered int) (last bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.of[id]
+	s.flushed += flushed
+	s.answered += answered
+	c.put(id, s)
+	return s.last()
 }
 
 // settle undoes answer for a delivery that is flushed no more: the store has its verdict,
 // or never gets it.
 func (c *sentCounts) settle(id MessageID) {
-	c.change(id, func(s *sentCount) {
-		s.answered--
-		c.settled++
-		if s.settled = c.settled; s.empty() {
-			c.dropped = c.settled
-		}
-	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.of[id]
+	s.answered--
+	c.settled++
+	if s.settled = c.settled; s.empty() {
+		c.dropped = c.settled
+	}
+	c.put(id, s)
 }
 
 // walk notes that a broadcast of the message begins or ends.
 func (c *sentCounts) walk(id MessageID, walking bool) {
-	c.change(id, func(s *sentCount) { s.walking = walking })
-}
-
-func (c *sentCounts) change(id MessageID, f func(*sentCount)) (last bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.of[id]
-	if f(&s); s.empty() {
+	s.walking = walking
+	c.put(id, s)
+}
+
+func (c *sentCounts) put(id MessageID, s sentCount) {
+	if s.empty() {
 		delete(c.of, id)
 	} else {
 		c.of[id] = s
 	}
-	return s.last()
 }
 
 // mark names this moment for get.

@@ -30,7 +30,7 @@ func TestTheGatewayOutlivesTheReaderOfItsLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := exec.CommandContext(t.Context(), os.Args[0], "serve", "--tcp-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data-dir", t.TempDir())
-	p.Env, p.Stderr = append(os.Environ(), asProgram+"=1"), end
+	p.Env, p.Stderr = []string{asProgram + "=1"}, end // settings of the tests are none of the program
 	greeting, err := p.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -164,7 +164,9 @@ func (l *Log) Record(e Entry) {
 	select {
 	case l.queue <- e:
 	default:
-		l.complain("the audit log takes no entries; some are lost", 1, errQueueFull)
+		if lost, due := l.lose(1); due {
+			go l.log.Error("the audit log takes no entries; some are lost", "cause", errQueueFull, "lost", lost) // this log may take nothing either
+		}
 	}
 }
 
@@ -207,13 +209,21 @@ const complainEvery = time.Minute
 
 // complain counts n entries as lost and logs the loss.
 func (l *Log) complain(text string, n uint64, cause error) {
-	lost := l.lost.Add(n)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if time.Since(l.complained) >= complainEvery {
-		l.complained = time.Now()
+	if lost, due := l.lose(n); due {
 		l.log.Error(text, "cause", cause, "lost", lost)
 	}
+}
+
+// lose counts n entries as lost. It returns how many were lost since the start, and
+// whether to log that now.
+func (l *Log) lose(n uint64) (lost uint64, due bool) {
+	lost = l.lost.Add(n)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if due = time.Since(l.complained) >= complainEvery; due {
+		l.complained = time.Now()
+	}
+	return lost, due
 }
 
 // run writes entries until Close, in batches if they come fast.
