@@ -300,6 +300,35 @@ func TestARetryIsNotJudgedAgain(t *testing.T) {
 	}
 }
 
+// A change of the filter holds for the events that had failed before, too.
+func TestARetryIsJudgedByANewFilter(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		h := w.create(r, Spec{Filter: feed.Filter{Types: []string{"message.acked"}, Group: "g"}})
+		groups := []string{"g"}
+		if _, err := w.g.CreateClient(w.Context(), "a", gateway.ClientChange{Groups: &groups}); err != nil {
+			w.Fatal(err)
+		}
+		r.answers(func(context.Context, body, int) *http.Response { return status(500) })
+		w.note("a")
+		time.Sleep(10 * time.Second)
+		if s := w.status(h); s.Parked != 1 {
+			w.Fatalf("%d parked clients, want 1", s.Parked)
+		}
+		r.answers(nil)
+		if err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.Filter.Group = "other"; return nil }); err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if got := r.all(); len(got) > 0 {
+			w.Errorf("%d events that the filter does not select", len(got))
+		}
+		if s := w.status(h); s.Parked > 0 {
+			w.Errorf("%d parked clients", s.Parked)
+		}
+	})
+}
+
 // A change, a rotation or a creation whose outcome is unknown has not happened, also after a
 // restart: nobody knows the new secret.
 func TestAChangeInDoubtHasNotHappened(t *testing.T) {
