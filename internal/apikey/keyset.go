@@ -137,8 +137,9 @@ func (ks *Keyset) ByID(id string) *Key { return ks.keys.Load().byID[id] }
 
 // Get returns one key of the file. Errors: ErrNoKey.
 func (ks *Keyset) Get(id string) (*Key, error) {
-	if i := indexOf(ks.List(), id); i >= 0 {
-		return ks.List()[i], nil
+	list := ks.List()
+	if i := indexOf(list, id); i >= 0 {
+		return list[i], nil
 	}
 	return nil, ErrNoKey
 }

@@ -628,3 +628,33 @@ func TestAChangeThatFailsBehindTheRename(t *testing.T) {
 		t.Errorf("a key that the file no longer has: %v, want ErrUnknown", err)
 	}
 }
+
+// A key is found by its id while others come and go.
+func TestGetWhileKeysChange(t *testing.T) {
+	r := open(t, filepath.Join(t.TempDir(), "keys"))
+	var first []*Key
+	for range 50 {
+		k, _ := create(t, r, Spec{Name: "first", Scopes: Admin})
+		first = append(first, k)
+	}
+	last, _ := create(t, r, Spec{Name: "last", Scopes: Admin})
+	revoked := make(chan struct{})
+	go func() {
+		defer close(revoked)
+		for _, k := range first {
+			if err := r.Revoke(k.ID); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for done := false; !done; {
+		select {
+		case <-revoked:
+			done = true
+		default:
+		}
+		if k, err := r.Get(last.ID); err != nil || k != last {
+			t.Errorf("got %v, %v; want the key %s", k, err, last.ID)
+		}
+	}
+}

@@ -60,6 +60,7 @@ type endpoint struct {
 	timer     *time.Timer
 	touched   map[string]bool // parkings to be written
 	stored    cursor
+	doubtful  bool         // the store may have another cursor than stored
 	unwritten bool         // the store may have another entry of the webhook
 	dead      []DeadLetter // to be written
 	buried    []grave      // written ones, oldest first

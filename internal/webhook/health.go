@@ -17,9 +17,13 @@ const maxPause = 2 * time.Hour
 
 // backoff returns the pause after n failures in a row, within 20 % of a step.
 func backoff(n int) time.Duration {
+	d := longestBackoff(n) * 2 / 3
+	return d + rand.N(d/2)
+}
+
+func longestBackoff(n int) time.Duration {
 	steps := [...]time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour}
-	d := steps[min(max(n, 1), len(steps))-1]
-	return d*4/5 + rand.N(d*2/5)
+	return steps[min(max(n, 1), len(steps))-1] * 6 / 5
 }
 
 // health is how the endpoint answers.

@@ -246,6 +246,11 @@ func nextTry(now time.Time, n int) time.Time {
 	return next.Add(time.Second - time.Duration(next.Nanosecond()))
 }
 
+// longestPause bounds the time from now to parking.Next: that of nextTry or of settledAt.
+func (e *endpoint) longestPause(p *parking) time.Duration {
+	return time.Second + max(longestBackoff(p.Fails), e.hook.Settle+e.hook.Settle/10)
+}
+
 // leaveScanLocked takes a client out of the scan under way.
 func (e *endpoint) leaveScanLocked(p *parking) {
 	if p.scanned {
@@ -271,7 +276,7 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 		if p.live || !e.hasRoomLocked(key, p) {
 			continue
 		}
-		if p.Next.After(now) && p.Next.Sub(now) <= maxPause { // a later time is of another clock
+		if p.Next.After(now) && p.Next.Sub(now) <= e.longestPause(p) { // a later time is of another clock
 			if next.IsZero() || p.Next.Before(next) {
 				next = p.Next
 			}

@@ -165,9 +165,13 @@ func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) error {
 		return err
 	}
 	e.endLocked()
-	for _, p := range e.parked {
-		if p.Fails > 0 || w.Settle != e.hook.Settle || !w.Filter.Equal(&e.hook.Filter) { // else it may wait for Settle
+	filtered := !w.Filter.Equal(&e.hook.Filter)
+	for key, p := range e.parked {
+		if p.Fails > 0 || w.Settle != e.hook.Settle || filtered { // else it may wait for Settle
 			p.Next = time.Time{}
+		}
+		if filtered && p.Fails > 0 { // the event that failed is judged by the new filter
+			p.Fails, e.touched[key] = 0, true
 		}
 	}
 	e.hook, e.filter, e.unwritten = w, filter, false

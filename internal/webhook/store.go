@@ -229,7 +229,7 @@ func (e *endpoint) unsavedLocked() (entries []gateway.Entry, again func()) {
 			now.Mark = e.positionLocked()
 		}
 	}
-	if e.stored != now {
+	if e.stored != now || e.doubtful {
 		entries = append(entries, entry(keyCursor+e.hook.ID, now))
 	}
 	unwritten := e.unwritten
@@ -237,8 +237,9 @@ func (e *endpoint) unsavedLocked() (entries []gateway.Entry, again func()) {
 		entries = append(entries, entry(keyHook+e.hook.ID, e.hook))
 	}
 	e.stored, e.touched, e.dead, e.unwritten = now, map[string]bool{}, nil, false
+	e.doubtful = false
 	return entries, func() {
-		e.stored, e.unwritten = stored, e.unwritten || unwritten
+		e.stored, e.doubtful, e.unwritten = stored, true, e.unwritten || unwritten
 		for key := range touched {
 			e.touched[key] = true
 		}

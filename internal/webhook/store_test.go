@@ -3,6 +3,7 @@ package webhook
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -299,6 +300,35 @@ func TestARetryIsNotJudgedAgain(t *testing.T) {
 	}
 }
 
+// A change of the filter holds for the events that had failed before, too.
+func TestARetryIsJudgedByANewFilter(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		h := w.create(r, Spec{Filter: feed.Filter{Types: []string{"message.acked"}, Group: "g"}})
+		groups := []string{"g"}
+		if _, err := w.g.CreateClient(w.Context(), "a", gateway.ClientChange{Groups: &groups}); err != nil {
+			w.Fatal(err)
+		}
+		r.answers(func(context.Context, body, int) *http.Response { return status(500) })
+		w.note("a")
+		time.Sleep(10 * time.Second)
+		if s := w.status(h); s.Parked != 1 {
+			w.Fatalf("%d parked clients, want 1", s.Parked)
+		}
+		r.answers(nil)
+		if err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.Filter.Group = "other"; return nil }); err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if got := r.all(); len(got) > 0 {
+			w.Errorf("%d events that the filter does not select", len(got))
+		}
+		if s := w.status(h); s.Parked > 0 {
+			w.Errorf("%d parked clients", s.Parked)
+		}
+	})
+}
+
 // A change, a rotation or a creation whose outcome is unknown has not happened, also after a
 // restart: nobody knows the new secret.
 func TestAChangeInDoubtHasNotHappened(t *testing.T) {
@@ -368,5 +398,68 @@ func TestParkedClientsAreReadInTurn(t *testing.T) {
 		}
 		synctest.Wait()
 		w.want(r, "a", count(9))
+	})
+}
+
+// A write of the position in the log whose outcome is unknown is repeated, also if the webhook
+// is by then where it was before: otherwise a restart would begin behind the event that waits.
+func TestAPositionInDoubtIsWrittenAgain(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.connect("a")
+		synctest.Wait()
+		r := w.receiver("r")
+		r.answers(func(context.Context, body, int) *http.Response { return status(500) })
+		w.create(r, Spec{Filter: feed.Filter{Types: []string{"message.received"}}})
+		w.store.unsure.Store(true)
+		time.Sleep(saveEvery + saveEvery/2) // the store has that the webhook follows the log
+		w.store.unsure.Store(false)
+		w.send(a, 1, 1)
+		time.Sleep(2 * saveEvery)
+		r.answers(nil)
+		w.restart()
+		time.Sleep(time.Minute)
+		w.want(r, "a", "1")
+	})
+}
+
+// A parked client is tried again after a pause of its failures at most, also if the process was
+// started again on a clock that was set back meanwhile.
+func TestAParkedClientOnAClockThatWasSetBack(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(_ context.Context, b body, _ int) *http.Response {
+			if b.Client == "a" {
+				return status(500)
+			}
+			return status(200)
+		})
+		h := w.create(r, Spec{Filter: feed.Filter{Types: []string{"message.received"}}})
+		a := w.connect("a")
+		w.send(a, 1, 1)
+		for w.status(h).Parked == 0 {
+			time.Sleep(time.Second)
+		}
+		time.Sleep(2 * saveEvery)
+		r.answers(nil)
+		w.kill()
+		var parked []gateway.Entry
+		err := w.g.EachEntry(keyParked, func(rest string, v []byte) error {
+			var p parking
+			if err := json.Unmarshal(v, &p); err != nil {
+				return err
+			}
+			p.Next = p.Next.Add(time.Hour) // as a clock that is an hour behind shows it
+			parked = append(parked, entry(keyParked+rest, p))
+			return nil
+		})
+		if err != nil || len(parked) != 1 {
+			w.Fatal(len(parked), err)
+		}
+		if err := w.store.Put(w.Context(), parked); err != nil {
+			w.Fatal(err)
+		}
+		w.start()
+		time.Sleep(time.Minute) // three failures have a pause of 36 s at most
+		w.want(r, "a", "1")
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/time/rate"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/private"
@@ -96,7 +97,8 @@ type Authenticator struct {
 	ctx     context.Context
 	running sync.WaitGroup // the goroutines of the watcher and of the hook's calls
 
-	reload sync.Mutex // held during a look at the files; guards the following
+	early  rate.Sometimes // looks at the files before their time, once a second
+	reload sync.Mutex     // held during a look at the files; guards the following
 	files  []*watch.Files
 	stale  time.Time // when the first list in revoked has to be replaced; zero = never, or it is logged
 }
@@ -121,7 +123,7 @@ func New(cfg Config) (*Authenticator, error) {
 		}
 	}
 	a := &Authenticator{cfg: cfg, log: cfg.Logger, shared: sha256.Sum256([]byte(cfg.SharedToken)),
-		parser: newParser(&cfg), penalties: newPenalties(cfg.FailuresPerMinute)}
+		parser: newParser(&cfg), penalties: newPenalties(cfg.FailuresPerMinute), early: rate.Sometimes{Interval: time.Second}}
 	a.stats.results = newCounts(results()...)
 	a.ctx, a.stop = context.WithCancel(context.Background())
 	if cfg.Hook.URL != "" {

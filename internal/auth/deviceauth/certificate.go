@@ -31,7 +31,7 @@ func (a *Authenticator) certificate(h *gateway.Hello) verdict {
 	if v.accepted() && a.authorities.Load() != nil && h.Authority != nil {
 		authority := authorityPrint(h.Authority)
 		if !(*a.authorities.Load())[authority] {
-			a.Reload() // the listener may have read the file of authorities since
+			a.early.Do(a.Reload) // the listener may have read the file of authorities since
 		}
 		v.credential = &certificateCredential{a, authority, certificatePrint(h.Certificate)}
 		for _, c := range h.Between { // an authority may revoke one below it

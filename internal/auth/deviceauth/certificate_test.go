@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net/url"
 	"strings"
@@ -198,6 +199,25 @@ func TestAnAuthorityThatTheListenerKnowsFirst(t *testing.T) {
 	writeFile(t, ca, text(old))
 	d.Reload()
 	d.wantOut(h, MethodCertificate, ReasonRevoked)
+}
+
+// Devices of an authority that is not in the file do not have the files read for each of them.
+func TestManyDevicesOfAnUnknownAuthority(t *testing.T) {
+	known, strange := newListSigner(t), newListSigner(t)
+	ca := writeFile(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: known.cert.Raw})))
+	tokens := writeFile(t, "tokens", "")
+	d := open(t, Config{CertificateID: CertificateCN, ClientCA: ca, TokensFile: tokens})
+	loads := 0
+	d.files[0].Load = func() error { loads++; return errors.New("a mistake in the file of tokens") }
+	writeFile(t, tokens, "a mistake")
+	h := with(hello("meter-1", ""), leaf(t, time.Now().Add(time.Hour)))
+	h.Authority = strange.cert
+	for range 50 {
+		d.wantOut(h, MethodCertificate, ReasonRevoked)
+	}
+	if loads > 2 {
+		t.Errorf("the file of tokens was read %d times", loads)
+	}
 }
 
 // listSigner is an authority of certificates.
