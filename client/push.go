@@ -165,6 +165,9 @@ func (c *Client) push(ctx context.Context, path string, p Push, to *Audience) (*
 	if err != nil {
 		return nil, err
 	}
+	if m.ID == "" {
+		return nil, &notGatewayError{errors.New("it has no message id")}
+	}
 	m.Replayed = h.Get("Idempotency-Replayed") == "true"
 	return m, nil
 }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -157,6 +158,9 @@ func (c *Client) attemptWithin(ctx context.Context, d time.Duration, r request, 
 		return nil, problemOf(res)
 	}
 	if out == nil || r.method == http.MethodHead || res.StatusCode == http.StatusNoContent {
+		if kind := res.Header.Get("Content-Type"); strings.HasPrefix(kind, "text/html") {
+			return nil, &notGatewayError{fmt.Errorf("content type %q", kind)}
+		}
 		// Read to the end, so that the connection can be used again.
 		_, err = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer))
 		return res.Header, err
@@ -165,14 +169,23 @@ func (c *Client) attemptWithin(ctx context.Context, d time.Duration, r request, 
 }
 
 // send sends a request once. A server that answers 101 is no gateway; the body of this answer
-// is the connection, and the end of the request's context does not end a read of it.
+// is the connection, and the end of the request's context does not end a read of it. Most
+// redirects make a GET of another method: the answer to that GET says nothing of the request.
 func (c *Client) send(req *http.Request) (*http.Response, error) {
 	res, err := c.http.Do(req)
-	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
-		res.Body.Close()
-		return nil, &notGatewayError{errors.New("status 101")}
+	if err != nil {
+		return nil, err
 	}
-	return res, err
+	switch got := res.Request; { // nil if a RoundTripper of the caller does not set it
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		err = errors.New("status 101")
+	case got != nil && got.Method != req.Method:
+		err = fmt.Errorf("a redirect to %s://%s made a %s of the %s", got.URL.Scheme, got.URL.Host, got.Method, req.Method)
+	default:
+		return res, nil
+	}
+	res.Body.Close()
+	return nil, &notGatewayError{err}
 }
 
 // newRequest builds the HTTP request of one attempt.

@@ -1,0 +1,68 @@
+package client_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/longwire/longwire/client"
+)
+
+// A proxy that redirects to HTTPS makes a GET of every other method. The answer to that GET
+// is a gateway's success, but nothing was done.
+func TestRedirectThatChangesTheMethodIsNoSuccess(t *testing.T) {
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write([]byte(`{"id":"x","items":[]}`))
+	}))
+	defer gateway.Close()
+	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther} {
+		c := clientOf(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, gateway.URL+r.URL.Path, status) })
+		_, err := c.Push(t.Context(), "truck", client.Push{Payload: client.Text("lock")})
+		for call, err := range map[string]error{"a push": err, "a removal": c.Forget(t.Context(), "truck")} {
+			if err == nil || !strings.Contains(err.Error(), gateway.URL) {
+				t.Errorf("%s through a redirect with %d: error %v, want one that names %s", call, status, err, gateway.URL)
+			}
+		}
+		if _, err := c.Client(t.Context(), "truck"); err != nil {
+			t.Errorf("a read through a redirect with %d: %v", status, err)
+		}
+	}
+}
+
+// A server that answers every path with 200 and its page is no gateway: nothing was done.
+func TestPageIsNoSuccess(t *testing.T) {
+	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Write([]byte("<!doctype html><title>Sign in</title>"))
+	})
+	if err := c.Forget(t.Context(), "truck"); err == nil {
+		t.Error("a removal that was answered with a page has no error")
+	}
+	if err := c.Ready(t.Context()); err == nil {
+		t.Error("a server that answers with a page is ready")
+	}
+}
+
+// Each accepted message has an id.
+func TestPushWithoutAMessageIsNoSuccess(t *testing.T) {
+	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write([]byte(`{"status":"ok"}`))
+	})
+	if m, err := c.Push(t.Context(), "truck", client.Push{Payload: client.Text("lock")}); err == nil {
+		t.Errorf("message %q with the status %q, want an error", m.ID, m.Status)
+	}
+}
+
+func clientOf(t *testing.T, answer http.HandlerFunc) *client.Client {
+	t.Helper()
+	s := httptest.NewServer(answer)
+	t.Cleanup(s.Close)
+	c, err := client.New(s.URL, client.WithRetry(client.Retry{Attempts: 1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
