@@ -94,7 +94,7 @@ func New(baseURL string, opts ...Option) (*Client, error) {
 		return nil, fmt.Errorf("gateway address %q: want http://host:port or https://host:port", baseURL)
 	}
 	if base.User != nil {
-		return nil, errors.New("gateway address: use WithAPIKey, not user information in the URL")
+		return nil, errors.New("gateway address: give an API key in place of user information in the URL")
 	}
 	base.Path = strings.TrimRight(base.Path, "/")
 	base.RawPath, base.RawQuery, base.Fragment = "", "", ""

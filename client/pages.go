@@ -43,6 +43,9 @@ func walk[T, P any, PP interface {
 			}
 			var items []T
 			items, more, err = PP(p).next(r.query)
+			if items == nil {
+				err = errNoList
+			}
 			for _, item := range items {
 				if !yield(item, nil) {
 					return

@@ -132,7 +132,7 @@ func (p Push) body(to *Audience) (*pushBody, error) {
 // Common problems: client-not-found, client-offline and ack-timeout (Online),
 // queue-full, payload-too-large.
 func (c *Client) Push(ctx context.Context, clientID string, p Push) (*Message, error) {
-	return c.push(ctx, "/v1/clients/"+url.PathEscape(clientID)+"/messages", p, nil)
+	return c.push(ctx, clientPath(clientID)+"/messages", p, nil)
 }
 
 // PushTo sends one message to an audience. Acceptance fixes the recipients.

@@ -45,8 +45,8 @@ func TestPageIsNoSuccess(t *testing.T) {
 	}
 }
 
-// Each accepted message has an id.
-func TestPushWithoutAMessageIsNoSuccess(t *testing.T) {
+// Each accepted message has an id, and each list its entries.
+func TestAnswerWithoutContentIsNoSuccess(t *testing.T) {
 	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write([]byte(`{"status":"ok"}`))
@@ -54,6 +54,16 @@ func TestPushWithoutAMessageIsNoSuccess(t *testing.T) {
 	if m, err := c.Push(t.Context(), "truck", client.Push{Payload: client.Text("lock")}); err == nil {
 		t.Errorf("message %q with the status %q, want an error", m.ID, m.Status)
 	}
+	if all, err := c.Findings(t.Context()); err == nil {
+		t.Errorf("%d findings, want an error", len(all))
+	}
+	for one, err := range c.Clients(t.Context(), client.ClientQuery{}) {
+		if err == nil {
+			t.Errorf("client %q, want an error", one.ID)
+		}
+		return
+	}
+	t.Error("no client, want an error")
 }
 
 func clientOf(t *testing.T, answer http.HandlerFunc) *client.Client {
