@@ -179,6 +179,9 @@ func asUsage(c *cobra.Command) {
 		case slices.Contains(args, "") && cmd.Name() != "push": // an unset variable of a script
 			return usagef("an argument is empty; see %s --help", cmd.CommandPath())
 		}
+		if name := emptyFlag(cmd, "config", "server"); name != "" { // the default would be another gateway
+			return usagef("--%s is empty", name)
+		}
 		return nil
 	}
 	for _, sub := range c.Commands() {
