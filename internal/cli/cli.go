@@ -58,7 +58,7 @@ func Main(ctx context.Context, p Program, args []string) int {
 	case errors.Is(err, errSilent):
 		return exitFailed
 	case wrongSettings: // several lines, each with its place in the file
-		fmt.Fprintf(e.err, "longwire: %s\n", settings)
+		fmt.Fprintf(e.err, "longwire: %s\n", printableLines(settings.Error()))
 		return exitUsage
 	case isUsage(err):
 		fmt.Fprintf(e.err, "longwire: %s\n", oneLine(err.Error()))
