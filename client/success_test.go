@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"crypto/x509"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -28,6 +29,28 @@ func TestRedirectThatChangesTheMethodIsNoSuccess(t *testing.T) {
 		if _, err := c.Client(t.Context(), "truck"); err != nil {
 			t.Errorf("a read through a redirect with %d: %v", status, err)
 		}
+	}
+}
+
+// A redirect to http at the same host would take the key along.
+func TestKeyIsNotSentInTheClearAfterARedirect(t *testing.T) {
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t.Errorf("a request in the clear with the key %q", r.Header.Get("Authorization"))
+		w.Write([]byte(`{}`))
+	}))
+	defer plain.Close()
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, plain.URL+r.URL.Path, http.StatusMovedPermanently)
+	}))
+	defer secure.Close()
+	pool := x509.NewCertPool()
+	pool.AddCert(secure.Certificate())
+	c, err := client.New(secure.URL, client.WithRootCAs(pool), client.WithAPIKey("lwk_secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Client(t.Context(), "truck"); err == nil || !strings.Contains(err.Error(), "a redirect from https to http://") {
+		t.Errorf("error %v, want one that names the redirect", err)
 	}
 }
 
