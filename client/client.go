@@ -94,7 +94,7 @@ func New(baseURL string, opts ...Option) (*Client, error) {
 		return nil, fmt.Errorf("gateway address %q: want http://host:port or https://host:port", baseURL)
 	}
 	if base.User != nil {
-		return nil, errors.New("gateway address: use WithAPIKey, not user information in the URL")
+		return nil, errors.New("gateway address: give an API key in place of user information in the URL")
 	}
 	base.Path = strings.TrimRight(base.Path, "/")
 	base.RawPath, base.RawQuery, base.Fragment = "", "", ""
@@ -103,10 +103,22 @@ func New(baseURL string, opts ...Option) (*Client, error) {
 		o(c)
 	}
 	if c.http == nil {
-		c.http = &http.Client{Transport: newTransport(c.roots)}
+		c.http = &http.Client{Transport: newTransport(c.roots), CheckRedirect: staysEncrypted}
 	}
 	c.retry = c.retry.withDefaults()
 	return c, nil
+}
+
+// staysEncrypted refuses a redirect from https to http: net/http would send the key in the
+// clear, if the host is the same.
+func staysEncrypted(next *http.Request, via []*http.Request) error {
+	if from := via[len(via)-1].URL; from.Scheme == "https" && next.URL.Scheme != "https" {
+		return &notGatewayError{fmt.Errorf("a redirect from https to %s://%s", next.URL.Scheme, next.URL.Host)}
+	}
+	if len(via) >= 10 {
+		return errors.New("10 redirects")
+	}
+	return nil
 }
 
 // newTransport keeps enough idle connections for a caller with many goroutines;

@@ -13,6 +13,10 @@ import (
 // pageSize is how many items one request of a list asks for.
 const pageSize = 500
 
+// idlePause is the pause after a call that should have waited for news, and was answered at
+// once without any.
+const idlePause = time.Second
+
 // page is one answer of a list. The call next returns its items, reports whether there
 // is another page, and makes q, the query of this one, the query of that one.
 type page[T any] interface {
@@ -36,6 +40,7 @@ func walk[T, P any, PP interface {
 				size = min(size, limit-n)
 			}
 			r.query.Set("limit", strconv.Itoa(size))
+			began := time.Now()
 			p, err := readPage[P](ctx, c, r)
 			if err != nil {
 				yield(zero, err)
@@ -43,6 +48,12 @@ func walk[T, P any, PP interface {
 			}
 			var items []T
 			items, more, err = PP(p).next(r.query)
+			switch {
+			case items == nil:
+				err = errNoList
+			case r.follow && len(items) == 0 && time.Since(began) < idlePause: // a gateway that drains does not wait
+				err = sleep(ctx, idlePause)
+			}
 			for _, item := range items {
 				if !yield(item, nil) {
 					return

@@ -132,7 +132,7 @@ func (p Push) body(to *Audience) (*pushBody, error) {
 // Common problems: client-not-found, client-offline and ack-timeout (Online),
 // queue-full, payload-too-large.
 func (c *Client) Push(ctx context.Context, clientID string, p Push) (*Message, error) {
-	return c.push(ctx, "/v1/clients/"+url.PathEscape(clientID)+"/messages", p, nil)
+	return c.push(ctx, clientPath(clientID)+"/messages", p, nil)
 }
 
 // PushTo sends one message to an audience. Acceptance fixes the recipients.
@@ -164,6 +164,9 @@ func (c *Client) push(ctx context.Context, path string, p Push, to *Audience) (*
 	h, err := c.call(ctx, r, m)
 	if err != nil {
 		return nil, err
+	}
+	if m.ID == "" {
+		return nil, &notGatewayError{errors.New("it has no message id")}
 	}
 	m.Replayed = h.Get("Idempotency-Replayed") == "true"
 	return m, nil

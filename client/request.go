@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -51,11 +52,18 @@ func askList[T any](ctx context.Context, c *Client, r request) ([]T, error) {
 	list, err := ask[struct {
 		Items []T `json:"items"`
 	}](ctx, c, r)
+	if err == nil && list.Items == nil {
+		err = errNoList
+	}
 	if err != nil {
 		return nil, err
 	}
 	return list.Items, nil
 }
+
+// errNoList is returned for an answer that should be a list and is none. A list without
+// entries is [].
+var errNoList = &notGatewayError{errors.New("it has no list")}
 
 // do sends r and ignores the content of the answer.
 func (c *Client) do(ctx context.Context, r request) error {
@@ -156,6 +164,9 @@ func (c *Client) attemptWithin(ctx context.Context, d time.Duration, r request, 
 	if res.StatusCode >= 300 {
 		return nil, problemOf(res)
 	}
+	if kind := res.Header.Get("Content-Type"); strings.HasPrefix(kind, "text/html") {
+		return nil, &notGatewayError{fmt.Errorf("content type %q", kind)}
+	}
 	if out == nil || r.method == http.MethodHead || res.StatusCode == http.StatusNoContent {
 		// Read to the end, so that the connection can be used again.
 		_, err = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer))
@@ -165,14 +176,23 @@ func (c *Client) attemptWithin(ctx context.Context, d time.Duration, r request, 
 }
 
 // send sends a request once. A server that answers 101 is no gateway; the body of this answer
-// is the connection, and the end of the request's context does not end a read of it.
+// is the connection, and the end of the request's context does not end a read of it. Most
+// redirects make a GET of another method: the answer to that GET says nothing of the request.
 func (c *Client) send(req *http.Request) (*http.Response, error) {
 	res, err := c.http.Do(req)
-	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
-		res.Body.Close()
-		return nil, &notGatewayError{errors.New("status 101")}
+	if err != nil {
+		return nil, err
 	}
-	return res, err
+	switch got := res.Request; { // nil if a RoundTripper of the caller does not set it
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		err = errors.New("status 101")
+	case got != nil && got.Method != req.Method:
+		err = fmt.Errorf("a redirect to %s://%s made a %s of the %s: use that address", got.URL.Scheme, got.URL.Host, got.Method, req.Method)
+	default:
+		return res, nil
+	}
+	res.Body.Close()
+	return nil, &notGatewayError{err}
 }
 
 // newRequest builds the HTTP request of one attempt.

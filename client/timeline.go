@@ -89,11 +89,8 @@ func (q TimelineQuery) values() url.Values {
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))
 	}
-	for name, t := range map[string]time.Time{"since": q.Since, "until": q.Until} {
-		if !t.IsZero() {
-			v.Set(name, t.Format(time.RFC3339Nano))
-		}
-	}
+	setTime(v, "since", q.Since)
+	setTime(v, "until", q.Until)
 	return v
 }
 

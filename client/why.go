@@ -143,7 +143,7 @@ func (c *Client) WhyMessage(ctx context.Context, id, client string) (*MessageWhy
 
 // WhyClient returns whether a client is connected, and why not.
 func (c *Client) WhyClient(ctx context.Context, id string) (*ClientWhy, error) {
-	return ask[ClientWhy](ctx, c, get("/v1/clients/"+url.PathEscape(id)+"/why", nil))
+	return ask[ClientWhy](ctx, c, get(clientPath(id)+"/why", nil))
 }
 
 // Delivery returns the delivery of a message to one client, with its history.
@@ -158,5 +158,5 @@ func (c *Client) CancelQueue(ctx context.Context, id, through string) (*Canceled
 	v := url.Values{}
 	setIf(v, "through", through)
 	// A repeat after a lost answer would count nothing, so the request is not repeated.
-	return ask[CanceledQueue](ctx, c, request{method: http.MethodDelete, path: "/v1/clients/" + url.PathEscape(id) + "/messages", query: v})
+	return ask[CanceledQueue](ctx, c, request{method: http.MethodDelete, path: clientPath(id) + "/messages", query: v})
 }

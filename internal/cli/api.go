@@ -109,7 +109,7 @@ func (e *environ) key() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", envAPIKeyFile, err)
 	}
-	return strings.TrimSpace(string(b)), nil
+	return strings.TrimSpace(string(private.WithoutMark(b))), nil
 }
 
 // readBounded reads a file of at most limit bytes.

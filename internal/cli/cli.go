@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -57,7 +58,7 @@ func Main(ctx context.Context, p Program, args []string) int {
 	case errors.Is(err, errSilent):
 		return exitFailed
 	case wrongSettings: // several lines, each with its place in the file
-		fmt.Fprintf(e.err, "longwire: %s\n", settings)
+		fmt.Fprintf(e.err, "longwire: %s\n", printableLines(settings.Error()))
 		return exitUsage
 	case isUsage(err):
 		fmt.Fprintf(e.err, "longwire: %s\n", oneLine(err.Error()))
@@ -156,7 +157,8 @@ func inGroup(id string, cmds ...*cobra.Command) []*cobra.Command {
 }
 
 // asUsage turns the errors of argument checks into usage errors, in all commands. A
-// command that only groups others then refuses unknown words.
+// command that only groups others then refuses unknown words. Only the text of a push may
+// be an empty argument.
 func asUsage(c *cobra.Command) {
 	check := c.Args
 	if c.HasSubCommands() && check == nil {
@@ -165,17 +167,22 @@ func asUsage(c *cobra.Command) {
 	if c.HasSubCommands() && c.RunE == nil && c.Run == nil {
 		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
-	if check != nil {
-		c.Args = func(cmd *cobra.Command, args []string) error {
-			err := check(cmd, args)
-			switch {
-			case err != nil && !cmd.HasSubCommands() && strings.HasPrefix(err.Error(), "unknown command"): // cobra.NoArgs
-				return usagef("%q is not understood: %s takes flags only; see %[2]s --help", args[0], cmd.CommandPath())
-			case err != nil:
-				return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
-			}
-			return nil
+	c.Args = func(cmd *cobra.Command, args []string) (err error) {
+		if check != nil {
+			err = check(cmd, args)
 		}
+		switch {
+		case err != nil && !cmd.HasSubCommands() && strings.HasPrefix(err.Error(), "unknown command"): // cobra.NoArgs
+			return usagef("%q is not understood: %s takes flags only; see %[2]s --help", args[0], cmd.CommandPath())
+		case err != nil:
+			return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		case slices.Contains(args, "") && cmd.Name() != "push": // an unset variable of a script
+			return usagef("an argument is empty; see %s --help", cmd.CommandPath())
+		}
+		if name := emptyFlag(cmd, "config", "server"); name != "" { // the default would be another gateway
+			return usagef("--%s is empty", name)
+		}
+		return nil
 	}
 	for _, sub := range c.Commands() {
 		asUsage(sub)

@@ -102,7 +102,8 @@ func (e *environ) configCheck() *cobra.Command {
 				return err
 			}
 			for _, p := range cfg.Missing(from) {
-				fmt.Fprintln(e.err, "warning:", &config.Error{Problems: []config.Problem{p}})
+				wrong := config.Error{Problems: []config.Problem{p}}
+				fmt.Fprintln(e.err, "warning:", printableLines(wrong.Error()))
 			}
 			_, err = fmt.Fprintln(e.out, "ok")
 			return err

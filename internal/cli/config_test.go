@@ -23,3 +23,16 @@ func TestConfigInitReplacesAFileThatOthersRead(t *testing.T) {
 		t.Errorf("the file: %v of %d bytes, %v, want mode 0600: %s", info.Mode(), info.Size(), err, errs.String())
 	}
 }
+
+// Text of the file moves no cursor.
+func TestWrongSettingsArePrintable(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "longwire.yaml")
+	if err := os.WriteFile(name, []byte("http:\n  adr: \"\x1b[2J\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	Main(t.Context(), Program{Out: &out, Err: &errs, In: strings.NewReader("")}, []string{"config", "check", name})
+	if got := errs.String(); strings.Contains(got, "\x1b") || !strings.Contains(got, `adr: "\x1b[2J"`) {
+		t.Errorf("the error is %q", got)
+	}
+}

@@ -103,7 +103,7 @@ func (f *connectFlags) check() (err error) {
 	if err := f.checkCarried(); err != nil {
 		return err
 	}
-	if f.count < 1 || f.rate <= 0 {
+	if f.count < 1 || !(f.rate > 0) { // not NaN either
 		return usagef("--count and --rate must be above 0")
 	}
 	if _, _, err := net.SplitHostPort(f.cfg.Addr); err != nil {

@@ -76,13 +76,16 @@ and nothing else; the file gets its hash. The command creates a missing file.`,
 	f := cmd.Flags()
 	f.StringVar(&entry.Client, "client", "", "the client that may register with it")
 	f.StringVar(&entry.Pattern, "pattern", "", "pattern of the clients that may register with it, such as 'meter-*'")
-	f.StringVar(&lifetime, "expires", "", "lifetime of the token, such as 90d; empty = unlimited")
+	f.StringVar(&lifetime, "expires", "", "lifetime of the token, such as 90d; without it unlimited")
 	f.StringSliceVar(&entry.Groups, "group", nil, "a group that the device may enter and leave (repeat for several)")
 	f.StringVar(&entry.Note, "note", "", "a note for people")
 	cmd.MarkFlagsMutuallyExclusive("client", "pattern")
 	cmd.MarkFlagsOneRequired("client", "pattern")
 	e.outputFlag(cmd)
-	cmd.RunE = func(*cobra.Command, []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := limitsSomething(cmd, "expires"); err != nil {
+			return err
+		}
 		now := time.Now()
 		entry.CreatedAt = now.UTC().Truncate(time.Second)
 		end, err := expiry(lifetime, now)

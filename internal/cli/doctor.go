@@ -123,13 +123,26 @@ func (h host) examine() []finding {
 	return append(all, h.diskSync(dir))
 }
 
+// readers has, by the kind of a private file, how the gateway reads it. A directory of keys
+// passes private.Trusted also if a file in it does not.
+var readers = map[string]func(name string) error{
+	"API keys":      func(name string) error { _, err := apikey.Open(name, slog.New(slog.DiscardHandler)); return err },
+	"device tokens": func(name string) error { _, err := deviceauth.ReadTokens(name); return err },
+	"keys of signed device tokens": func(name string) error {
+		_, err := deviceauth.LoadKeys(name)
+		return err
+	},
+}
+
 // privacy finds the private files that other users can reach, and those that the gateway
 // refuses.
 func (h host) privacy() (all []finding) {
 	for _, p := range h.private {
 		err := private.Trusted(p.Path)
-		if err == nil && p.Kind == "API keys" {
-			_, err = apikey.Open(p.Path, slog.New(slog.DiscardHandler))
+		if read := readers[p.Kind]; err == nil && p.Path != "" && read != nil {
+			if err = read(p.Path); errors.Is(err, fs.ErrNotExist) { // it may be made before the start
+				err = nil
+			}
 		}
 		if err != nil && p.Key {
 			all = append(all, finding{Check: p.Kind, Status: "bad", Value: err.Error(), Advice: "the gateway refuses it"})

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/longwire/longwire/client"
@@ -17,21 +18,23 @@ func (e *environ) dryRun(ctx context.Context, api *client.Client, to client.Audi
 	if e.json() {
 		return e.printJSON(d)
 	}
-	fmt.Fprintf(e.out, "%s; nothing was pushed\n", recipientCount(d.Recipients))
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s; nothing was pushed\n", recipientCount(d.Recipients))
 	if d.Failed > 0 {
-		fmt.Fprintf(e.out, "%d of them would fail at once: unknown, or the queue is full\n", d.Failed)
+		fmt.Fprintf(&b, "%d of them would fail at once: unknown, or the queue is full\n", d.Failed)
 	}
 	if len(d.Unknown) > 0 {
-		fmt.Fprintln(e.out, "out of the key's reach:", printable(strings.Join(d.Unknown, ", ")))
+		fmt.Fprintln(&b, "out of the key's reach:", printable(strings.Join(d.Unknown, ", ")))
 	}
 	if len(d.Sample) > 0 {
 		more := ""
 		if left := d.Recipients - d.Failed - len(d.Sample); left > 0 {
 			more = fmt.Sprintf(" and %d more", left)
 		}
-		fmt.Fprintln(e.out, printable(strings.Join(d.Sample, ", "))+more)
+		fmt.Fprintln(&b, printable(strings.Join(d.Sample, ", "))+more)
 	}
-	return nil
+	_, err = io.WriteString(e.out, b.String())
+	return err
 }
 
 func recipientCount(n int) string {

@@ -78,5 +78,5 @@ func (e *environ) probed(file string) (*client.Client, error) {
 		e.server = "https" + e.server[len("http"):]
 		own.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 	}
-	return e.api(client.WithHTTPClient(&http.Client{Transport: own}))
+	return e.api(client.WithHTTPClient(&http.Client{Transport: own}), client.WithAPIKey(""))
 }

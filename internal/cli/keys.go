@@ -97,12 +97,12 @@ Until then both are valid. "longwire keys list" shows when each was last used.`,
 	f.StringSliceVar(&q.Scopes, "scopes", nil, "the scopes of the key, separated by commas")
 	f.StringVar(&q.Prefix, "prefix", "", "only clients whose id has this prefix")
 	f.StringVar(&q.Group, "group", "", "only clients that are in this group")
-	f.StringVar(&lifetime, "expires", "", "lifetime of the key, such as 90d; empty = unlimited")
+	f.StringVar(&lifetime, "expires", "", "lifetime of the key, such as 90d; without it unlimited")
 	cmd.MarkFlagsMutuallyExclusive("prefix", "group")
 	cmd.RegisterFlagCompletionFunc("scopes", cobra.FixedCompletions(apikey.ScopeNames(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		now := time.Now()
-		if err := limitsSomething(cmd, "prefix", "group"); err != nil {
+		if err := limitsSomething(cmd, "prefix", "group", "expires"); err != nil {
 			return err
 		}
 		var err error
@@ -143,7 +143,8 @@ func limitsSomething(cmd *cobra.Command, flags ...string) error {
 // variable of a script makes it; "" for none.
 func emptyFlag(cmd *cobra.Command, flags ...string) string {
 	for _, name := range flags {
-		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+		f := cmd.Flags().Lookup(name)
+		if f != nil && f.Changed && (f.Value.String() == "" || f.Value.String() == "[]") { // [] of a list
 			return name
 		}
 	}

@@ -78,6 +78,9 @@ func (e *environ) messagesCancel() *cobra.Command {
 		Short: "Cancel the deliveries that are not final, of a message or of a client",
 		Args:  cobra.MaximumNArgs(1),
 	}, func(cmd *cobra.Command, args []string, api *client.Client) error {
+		if err := limitsSomething(cmd, "through"); err != nil {
+			return err
+		}
 		switch {
 		case queue != "" && len(args) > 0:
 			return usagef("give a message or --client; --through names the last message of the client's queue to cancel")

@@ -199,6 +199,15 @@ func printable(s string) string {
 	return b.String()
 }
 
+// printableLines makes each line of a text safe to print.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
 // unsafeRune reports whether r is a control character, or an invisible character
 // that changes the direction of text.
 func unsafeRune(r rune) bool {

@@ -112,7 +112,7 @@ func (f *pushFlags) audience(args []string) (rest []string, err error) {
 		return nil, usagef("clients %q and a wider audience do not go together", args[0])
 	case wide == 1:
 		return args, nil
-	case len(args) == 0:
+	case len(args) == 0 || args[0] == "":
 		return nil, usagef("no recipient: name a client, or give --group, --label or --all")
 	}
 	if f.to.Clients = strings.Split(args[0], ","); len(f.to.Clients) == 1 {

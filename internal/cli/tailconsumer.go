@@ -70,7 +70,7 @@ func (t *consumerTail) check(cmd *cobra.Command, q client.EventQuery) (err error
 			}
 		}
 	}
-	if err := limitsSomething(cmd, "client", "prefix", "group"); err != nil {
+	if err := limitsSomething(cmd, "types", "client", "prefix", "group"); err != nil {
 		return err
 	}
 	t.spec.Types, t.spec.Client = q.Types, q.Client

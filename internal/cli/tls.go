@@ -8,6 +8,8 @@ import (
 	"net"
 
 	"github.com/spf13/pflag"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 // tlsFlags select how a simulated device encrypts.
@@ -61,7 +63,7 @@ func readCAs(name string) (*x509.CertPool, error) {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
+	if !pool.AppendCertsFromPEM(private.WithoutMark(pem)) {
 		return nil, fmt.Errorf("%s: no certificate in it", name)
 	}
 	return pool, nil

@@ -41,7 +41,7 @@ func (e *environ) webhooksCreate() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 	}, func(cmd *cobra.Command, args []string, api *client.Client) (err error) {
 		s.URL = args[0]
-		if err := limitsSomething(cmd, "client", "prefix", "group"); err != nil {
+		if err := limitsSomething(cmd, "types", "client", "prefix", "group"); err != nil {
 			return err
 		}
 		if s.Labels, err = parsePairs("label", labels); err != nil {
@@ -132,6 +132,9 @@ func (e *environ) webhooksReplay() *cobra.Command {
 	cmd := e.command(&cobra.Command{Use: "replay ID --since TIME", Short: "Send events of the log again, in the background", Args: cobra.ExactArgs(1)}, func(cmd *cobra.Command, args []string, api *client.Client) error {
 		if (r.After == "") == (r.Since == "") {
 			return usagef("want either --since or --after")
+		}
+		if err := limitsSomething(cmd, "until"); err != nil {
+			return err
 		}
 		return api.ReplayWebhook(cmd.Context(), args[0], r)
 	})

@@ -28,7 +28,9 @@ switched on.`,
 			return e.printJSON(s)
 		}
 		for _, line := range whoamiLines(s) {
-			fmt.Fprintf(e.out, "%-9s %s\n", line[0], printable(line[1]))
+			if _, err := fmt.Fprintf(e.out, "%-9s %s\n", line[0], printable(line[1])); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

@@ -242,9 +242,13 @@ FILE:1:6: tcp: want settings, each a name, a colon and a value
 		{"a list for a file", "- tcp\n", `
 FILE:1:1: want settings, each a name, a colon and a value`},
 		{"two documents", "insecure: true\n---\ninsecure: false\n", `
-FILE:3:9: a second document; the file holds one
+FILE:3:1: a second document; the file holds one
     3 | insecure: false
-                ^`},
+        ^`},
+		{"a document behind an empty one", "---\n# nothing\n---\ninsecure: true\n", `
+FILE:4:1: a second document; the file holds one
+    4 | insecure: true
+        ^`},
 		{"broken", "tcp:\n  addr: \"127.0.0.1:1\n", `
 FILE:2:9: could not find end character of double-quoted text
     2 |   addr: "127.0.0.1:1
@@ -291,6 +295,15 @@ func TestEmptyFilesAreFine(t *testing.T) {
 	for _, text := range []string{"", "# nothing\n", "tcp:\nhttp:\n", "---\n"} {
 		if c, _ := load(t, LoadOptions{File: writeFile(t, text)}); !cmp.Equal(c, Default(), settingsOnly) {
 			t.Errorf("%q changes the defaults", text)
+		}
+	}
+}
+
+// A file may end with the line that begins a document.
+func TestAnEmptyDocumentAtTheEndIsFine(t *testing.T) {
+	for _, text := range []string{"tcp: {window: 1}\n---\n", "---\ntcp: {window: 1}\n---\n# nothing\n---\n", "--- # settings\ntcp: {window: 1}\n...\n"} {
+		if c, _ := load(t, LoadOptions{File: writeFile(t, text)}); c.TCP.Window != 1 {
+			t.Errorf("%q: the window is %d, want 1", text, c.TCP.Window)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
@@ -37,20 +38,42 @@ func (l *loader) loadFile(name string) {
 		return
 	}
 	f := &file{loader: l, name: name, lines: strings.Split(text, "\n")}
-	doc, err := parser.ParseBytes([]byte(text), 0)
+	tokens := lexer.Tokenize(text)
+	doc, err := parser.Parse(tokens, 0)
 	if err != nil {
 		f.syntax(err)
 		return
 	}
-	for i, d := range doc.Docs {
-		if i > 0 {
-			f.at(d.Body.GetToken(), "", "a second document; the file holds one")
-			return
-		}
+	if t := secondDocument(tokens); t != nil {
+		f.at(t, "", "a second document; the file holds one")
+		return
+	}
+	for _, d := range doc.Docs {
 		if d.Body != nil {
 			f.mapping(d.Body, "")
 		}
 	}
+}
+
+// secondDocument returns the token with which the content of a second document begins, nil
+// if there is none. The parser drops the content behind an empty document.
+func secondDocument(tokens token.Tokens) *token.Token {
+	separators, first := 0, -1
+	for _, t := range tokens {
+		switch t.Type {
+		case token.DocumentHeaderType, token.DocumentEndType:
+			separators++
+		case token.CommentType:
+		default:
+			if first < 0 {
+				first = min(separators, 1) // one line --- may stand above the content
+			}
+			if separators != first {
+				return t
+			}
+		}
+	}
+	return nil
 }
 
 func readText(name string) (string, error) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,11 +52,9 @@ func ParseSize(s string) (Size, error) {
 
 // String returns the size in the largest binary unit that loses nothing.
 func (s Size) String() string {
-	for _, u := range []string{"TiB", "GiB", "MiB", "KiB"} {
-		for _, x := range units {
-			if x.suffix == u && s != 0 && s%x.bytes == 0 {
-				return strconv.FormatInt(int64(s/x.bytes), 10) + u
-			}
+	for _, u := range slices.Backward(units[:4]) { // the binary ones
+		if s != 0 && s%u.bytes == 0 {
+			return strconv.FormatInt(int64(s/u.bytes), 10) + u.suffix
 		}
 	}
 	return strconv.FormatInt(int64(s), 10)
