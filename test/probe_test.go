@@ -108,7 +108,7 @@ func TestAProbeOfAFrozenDeviceSaysSuspectAndThenItIsOffline(t *testing.T) {
 			if seen := fmt.Sprint(s.presences(t, id)); seen != "[suspect offline]" {
 				t.Errorf("%s was %s", id, seen)
 			}
-			s.wantLastClose(t, id, "heartbeat_timeout", "gateway")
+			s.wantLastClose(t, id, closed{"heartbeat_timeout", "gateway"})
 			s.wantProbe(t, id, "offline")
 		})
 	}

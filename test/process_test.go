@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -313,12 +314,12 @@ func (s *server) push(client, query, text string) answer {
 	return a
 }
 
-// wantLastClose waits for the reason of the last disconnect and the side that
-// closed, which are noted a moment after it.
-func (s *server) wantLastClose(t testing.TB, client, want, by string) {
+// wantLastClose waits until the last disconnect of a client has one of the reasons and
+// sides wanted.
+func (s *server) wantLastClose(t testing.TB, client string, want ...closed) {
 	t.Helper()
-	waitFor(t, client+" was closed by "+want, func() bool {
-		return s.get("/v1/clients/"+client).LastClose == closed{want, by}
+	waitFor(t, fmt.Sprintf("%s was closed by %v", client, want), func() bool {
+		return slices.Contains(want, s.get("/v1/clients/"+client).LastClose)
 	})
 }
 

@@ -103,7 +103,7 @@ func TestADeviceTypedByHand(t *testing.T) {
 
 	k.types("BYE")
 	waitFor(t, "kitchen is offline", func() bool { return !s.online("kitchen") })
-	s.wantLastClose(t, "kitchen", "client_closed", "device")
+	s.wantLastClose(t, "kitchen", closed{"client_closed", "device"})
 	if a := s.push("kitchen", "?mode=online", "late"); a.code != 409 {
 		t.Errorf("online push to an offline client = %d, want 409", a.code)
 	}
