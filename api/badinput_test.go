@@ -255,6 +255,22 @@ func TestPointersNameTheMember(t *testing.T) {
 	}
 }
 
+// TestDetailsOfNumbersAndNames say what is wrong with the value that was sent.
+func TestDetailsOfNumbersAndNames(t *testing.T) {
+	h := newHarness(t)
+	for _, c := range []struct{ method, target, body, detail string }{
+		{"PUT", "/v1/simulator", `{"count":0}`, "is required, and not 0"},
+		{"POST", "/v1/webhooks", `{"url":"http://127.0.0.1:9/","settle":"-1s"}`, "must be a duration, such as 30s, and not negative"},
+		{"POST", "/v1/webhooks", `{"url":"http://127.0.0.1:9/","timeout":"-1s"}`, "must be a duration of at least 1s, such as 10m"},
+		{"PUT", "/v1/consumers/a:b", `{}`, "is not 1 to 64 of A-Z a-z 0-9 . _ -"},
+	} {
+		a := h.call(c.method, c.target, c.body, "Content-Type", "application/json")
+		if p := decode[problem.Problem](a); len(p.Errors) != 1 || p.Errors[0].Detail != c.detail {
+			t.Errorf("%s %s %s: %s, want %q", c.method, c.target, c.body, a.body, c.detail)
+		}
+	}
+}
+
 // TestWrongTypesAreNamed also inside lists and maps, of which encoding/json names the whole.
 func TestWrongTypesAreNamed(t *testing.T) {
 	h := newHarness(t)

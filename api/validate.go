@@ -132,6 +132,9 @@ func manyRules(l validator.StructLevel) {
 func ruleText(b validator.FieldError) string {
 	switch b.Tag() {
 	case "required":
+		if b.Kind() == reflect.Int {
+			return "is required, and not 0"
+		}
 		return "is required"
 	case "oneof":
 		return "must be one of " + strings.Join(strings.Fields(b.Param()), ", ")
