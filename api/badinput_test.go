@@ -239,6 +239,8 @@ func TestPointersNameTheMember(t *testing.T) {
 		{"POST", "/v1/clients", `{"id":".."}`, "/id"},
 		{"POST", "/v1/clients", `{"id":"b","groups":["g",".."]}`, "/groups/1"},
 		{"POST", "/v1/clients", `{"id":"b","labels":{"k":"` + strings.Repeat("v", 257) + `"}}`, "/labels/k"},
+		{"POST", "/v1/clients", `{"id":"b","labels":{"a].b/[c":"v"}}`, "/labels/a].b~1[c"},
+		{"POST", "/v1/clients/a/messages", `{"text":"x","metadata":{"a]":"` + strings.Repeat("v", 513) + `"}}`, "/metadata/a]"},
 		{"PATCH", "/v1/clients/a", `{"groups":["."]}`, "/groups/0"},
 		{"POST", "/v1/webhooks", `{"url":"http://127.0.0.1:9/","prefix":".."}`, "/prefix"},
 		{"PUT", "/v1/consumers/c", `{"prefix":".."}`, "/prefix"},
@@ -249,6 +251,44 @@ func TestPointersNameTheMember(t *testing.T) {
 		p := h.call(c.method, c.target, c.body, "Content-Type", "application/json").wantProblem(422, problem.ValidationFailed)
 		if len(p.Errors) != 1 || p.Errors[0].Pointer != c.pointer {
 			t.Errorf("%s %s %s: %+v, want the pointer %s", c.method, c.target, c.body, p.Errors, c.pointer)
+		}
+	}
+}
+
+// TestDetailsOfNumbersAndNames say what is wrong with the value that was sent.
+func TestDetailsOfNumbersAndNames(t *testing.T) {
+	h := newHarness(t)
+	for _, c := range []struct{ method, target, body, detail string }{
+		{"PUT", "/v1/simulator", `{"count":0}`, "is required, and not 0"},
+		{"POST", "/v1/webhooks", `{"url":"http://127.0.0.1:9/","settle":"-1s"}`, "must be a duration, such as 30s, and not negative"},
+		{"POST", "/v1/webhooks", `{"url":"http://127.0.0.1:9/","timeout":"-1s"}`, "must be a duration of at least 1s, such as 10m"},
+		{"PUT", "/v1/consumers/a:b", `{}`, "is not 1 to 64 of A-Z a-z 0-9 . _ -"},
+	} {
+		a := h.call(c.method, c.target, c.body, "Content-Type", "application/json")
+		if p := decode[problem.Problem](a); len(p.Errors) != 1 || p.Errors[0].Detail != c.detail {
+			t.Errorf("%s %s %s: %s, want %q", c.method, c.target, c.body, a.body, c.detail)
+		}
+	}
+}
+
+// TestWrongTypesAreNamed also inside lists and maps, of which encoding/json names the whole.
+func TestWrongTypesAreNamed(t *testing.T) {
+	h := newHarness(t)
+	h.known("a")
+	for _, c := range []struct{ method, target, body, pointer string }{
+		{"POST", "/v1/clients", `{"id":5}`, "/id"},
+		{"POST", "/v1/clients", `{"id":"b","groups":["g",{"id":1}]}`, "/groups/1"},
+		{"POST", "/v1/clients", `{"id":"b","groups":"g"}`, "/groups"},
+		{"POST", "/v1/clients", `{"id":"b","labels":{"k":"v","a/b":[1]}}`, "/labels/a~1b"},
+		{"PATCH", "/v1/clients/a", `{"labels":{"k" : true}}`, "/labels/k"},
+		{"POST", "/v1/messages", `{"to":{"clients":["a", 7]},"text":"x"}`, "/to/clients/1"},
+		{"POST", "/v1/messages", `{"to":"a","text":"x"}`, "/to"},
+		{"POST", "/v1/clients/a/messages", `{"text":{"text":"x"}}`, "/text"},
+		{"POST", "/v1/clients/a/messages", `{"text":"x","metadata":{"m":1}}`, "/metadata/m"},
+	} {
+		p := h.call(c.method, c.target, c.body, "Content-Type", "application/json").wantProblem(400, problem.MalformedJSON)
+		if len(p.Errors) != 1 || p.Errors[0].Pointer != c.pointer || !strings.Contains(p.Detail, c.pointer+" must be") {
+			t.Errorf("%s %s %s: %q, %+v, want the pointer %s", c.method, c.target, c.body, p.Detail, p.Errors, c.pointer)
 		}
 	}
 }
@@ -289,6 +329,10 @@ func TestMediaTypes(t *testing.T) {
 
 func TestMethodNotAllowedNamesTheMethods(t *testing.T) {
 	h := newHarness(t)
+	for _, method := range []string{"BREW", "TRACE", "PUT"} {
+		h.call(method, "/v1/nothing", "").wantProblem(404, problem.RouteNotFound) // 405 must have Allow (RFC 9110, section 15.5.6)
+	}
+	h.call("BREW", "/v1/clients/b", "").wantProblem(405, problem.MethodNotAllowed)
 	a := h.call("PUT", "/v1/clients/b", "")
 	a.wantProblem(405, problem.MethodNotAllowed)
 	if got := a.header.Get("Allow"); got != "GET, HEAD, PATCH, DELETE" {

@@ -73,6 +73,21 @@ func TestBulkAnswersEachLineInOrder(t *testing.T) {
 	}
 }
 
+// JSON knows four kinds of space (RFC 8259, section 2), and a single push takes no other.
+func TestSpaceAroundABulkLineIsThatOfJSON(t *testing.T) {
+	h := newHarness(t)
+	h.known("a")
+	const line = `{"to":{"client":"a"},"text":"x"}`
+	for space, want := range map[string]int{"\t \r": 202, "\u00a0": 400, "\u0085": 400, "\v": 400, "\f": 400} {
+		for _, text := range []string{space + line, line + space} {
+			results, _ := h.bulk("/v1/messages/bulk", text+"\n")
+			if len(results) != 1 || results[0].Status != want {
+				t.Errorf("%q: %+v, want %d", text, results, want)
+			}
+		}
+	}
+}
+
 func TestBulkKeepsOrderPerClient(t *testing.T) {
 	h := newHarness(t)
 	links := make([]*gatewaytest.Link, 5)

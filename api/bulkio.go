@@ -134,6 +134,6 @@ func (l *lineReader) next() ([]byte, error) {
 		if long {
 			return nil, errLongLine
 		}
-		return bytes.TrimSpace(l.buf), nil
+		return bytes.Trim(l.buf, jsonSpace), nil
 	}
 }

@@ -177,7 +177,7 @@ const maxPullBytes = 16 << 20
 //	@Produce		json
 //	@Param			name	path		string	true	"name"
 //	@Param			max		query		int		false	"events"	minimum(1)	maximum(1000)	default(100)
-//	@Param			wait	query		string	false	"wait for the first event, at most 60s"	example(20s)
+//	@Param			wait	query		string	false	"wait for the first event, at most 60s"	example(5s)
 //	@Param			Prefer	header		string	false	"wait=5 is the same as ?wait=5s"
 //	@Param			lease	query		string	false	"of the call before"
 //	@Success		200		{object}	ConsumerBatch

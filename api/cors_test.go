@@ -30,7 +30,7 @@ func TestListedOriginsMayCall(t *testing.T) {
 		"Access-Control-Request-Headers", "authorization,content-type").want(204)
 	for name, want := range map[string]string{
 		"Access-Control-Allow-Origin": app, "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
-		"Access-Control-Allow-Headers": "Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, Last-Event-ID, Range, If-Range, If-Match, If-None-Match, X-Request-Id",
+		"Access-Control-Allow-Headers": "Authorization, X-API-Key, Content-Type, Content-Encoding, Idempotency-Key, Prefer, Last-Event-ID, Range, If-Range, If-Match, If-None-Match, X-Request-Id",
 		"Access-Control-Max-Age":       "3600", "Vary": "Origin", "Access-Control-Allow-Credentials": "",
 	} {
 		if got := pre.header.Get(name); got != want {

@@ -103,10 +103,7 @@ func validMessage(key string) bool {
 	return ok && plainToken(rest, 64)
 }
 
-// linkNext names the next page in a header too (RFC 8288).
-func linkNext(w http.ResponseWriter, r *http.Request, cursor string) { linkPages(w, r, cursor, "") }
-
-// linkPages names the next page and the one before.
+// linkPages names the next page and the one before in a header too (RFC 8288).
 func linkPages(w http.ResponseWriter, r *http.Request, next, prev string) {
 	var links []string
 	for _, page := range [][2]string{{next, "next"}, {prev, "prev"}} {

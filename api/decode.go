@@ -128,7 +128,7 @@ func decodeObject(data []byte, v any) error {
 }
 
 func decodeStrict(data []byte, v any) error {
-	trimmed := bytes.TrimLeft(data, " \t\r\n")
+	trimmed := bytes.TrimLeft(data, jsonSpace)
 	switch {
 	case len(trimmed) == 0:
 		return problem.New(problem.MalformedJSON, "the body is empty; a JSON object is expected")
@@ -147,13 +147,13 @@ func decodeStrict(data []byte, v any) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return problem.New(problem.MalformedJSON, "at byte %d: the JSON object is not closed", len(data))
 	}
-	if err := inspect(data, v); err != nil {
+	if err := inspect(data, v, err); err != nil {
 		return err
 	}
 	if err != nil {
-		return wrongType(err)
+		return problem.New(problem.MalformedJSON, "the body is not valid JSON")
 	}
-	if rest := bytes.TrimLeft(data[dec.InputOffset():], " \t\r\n"); len(rest) != 0 {
+	if rest := bytes.TrimLeft(data[dec.InputOffset():], jsonSpace); len(rest) != 0 {
 		return problem.New(problem.MalformedJSON, "at byte %d: data follows the JSON object", len(data)-len(rest)+1)
 	}
 	return nil
@@ -166,7 +166,7 @@ func syntaxAdvice(data []byte, e *json.SyntaxError) string {
 	if at < 0 || at >= len(data) {
 		return ""
 	}
-	before := bytes.TrimRight(data[:at], " \t\r\n")
+	before := bytes.TrimRight(data[:at], jsonSpace)
 	switch c := data[at]; {
 	case (c == '}' || c == ']') && bytes.HasSuffix(before, []byte(",")):
 		return "; no comma may stand before " + string(c)
@@ -180,13 +180,8 @@ func syntaxAdvice(data []byte, e *json.SyntaxError) string {
 	return ""
 }
 
-// wrongType makes the problem that names the value of the wrong type.
-func wrongType(err error) error {
-	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
-	if !ok {
-		return problem.New(problem.MalformedJSON, "the body is not valid JSON")
-	}
-	pointer := pointerOf(e.Field)
+// wrongType returns the problem that names the value of the wrong type.
+func wrongType(e *json.UnmarshalTypeError, pointer string) error {
 	p := problem.New(problem.MalformedJSON, "at byte %d: %s must be %s, not %s", e.Offset, pointer, jsonKind(e.Type), e.Value)
 	p.Errors = []problem.FieldError{{Pointer: pointer, Detail: "must be " + jsonKind(e.Type)}}
 	return p

@@ -90,7 +90,7 @@ func (s *server) listKeys(w http.ResponseWriter, r *http.Request) error {
 		}
 		page.Items = append(page.Items, keyView(k, now))
 	}
-	linkNext(w, r, page.NextCursor)
+	linkPages(w, r, page.NextCursor, "")
 	return writeJSON(w, http.StatusOK, page)
 }
 

@@ -27,7 +27,7 @@ func (q *query) listFields() []member {
 
 // writeMessages answers with a page of messages.
 func writeMessages(w http.ResponseWriter, r *http.Request, page *MessagePage, fields []member) error {
-	linkNext(w, r, page.NextCursor)
+	linkPages(w, r, page.NextCursor, "")
 	if fields == nil {
 		return writeJSON(w, http.StatusOK, page)
 	}

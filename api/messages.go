@@ -31,7 +31,7 @@ type Message struct {
 	Metadata    map[string]string `json:"metadata,omitempty"`                                                                                  // the caller's own notes: kept with the message, not sent to the device, not searched
 	Text        *string           `json:"text,omitempty"`                                                                                      // the payload if it was text; only GET of the message shows payloads
 	JSON        json.RawMessage   `json:"json,omitempty" swaggertype:"object"`                                                                 // the payload if it was JSON
-	Base64      []byte            `json:"base64,omitempty" swaggertype:"string" format:"byte"`                                                 // the payload if it was neither
+	Base64      []byte            `json:"base64,omitzero" swaggertype:"string" format:"byte"`                                                  // the payload if it was neither
 	Digest
 	// Unknown are the named clients that a limited key cannot reach; nothing was
 	// stored for them. Only the answer to the push has them.
@@ -201,7 +201,7 @@ func (v *Message) withPayload(m *gateway.Message) {
 	case gateway.EncodingJSON:
 		v.JSON = m.Payload
 	default:
-		v.Base64 = m.Payload
+		v.Base64 = present(m.Payload)
 	}
 }
 
@@ -480,6 +480,6 @@ func (s *server) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 	if page.More {
 		out.NextCursor = cursorsOf(w).encode(cursorDeliveries, string(page.Next))
 	}
-	linkNext(w, r, out.NextCursor)
+	linkPages(w, r, out.NextCursor, "")
 	return writeJSON(w, http.StatusOK, out)
 }

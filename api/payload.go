@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/longwire/longwire/api/internal/problem"
-	"github.com/longwire/longwire/gateway"
 )
 
 // A payload may be a page with scripts. A browser must not run it in this origin: it is an
@@ -30,7 +29,7 @@ var payloadTypes = map[string]struct{ media, ending string }{
 //
 //	@ID				messagePayload
 //	@Summary		Get the payload of a message
-//	@Description	The plain bytes that the device gets, as an attachment. `Range` asks for a part of them. A message with `mode=online` and no `Idempotency-Key` keeps none.
+//	@Description	The plain bytes that the device gets, as an attachment. `Range` asks for a part of them. A message with `mode=online` and no `Idempotency-Key` is not kept: 404.
 //	@Tags			messages
 //	@Produce		plain,json,octet-stream
 //	@Param			id				path	string	true	"message id"
@@ -46,9 +45,6 @@ func (s *server) messagePayload(w http.ResponseWriter, r *http.Request) error {
 	m, err := viewOf(w).Message(messageInPath(r))
 	if err != nil {
 		return err
-	}
-	if m.Online && len(m.Payload) == 0 {
-		return &gateway.Error{Code: gateway.CodeMessageNotFound, Message: "the payload of a message with mode=online and no Idempotency-Key is not kept"}
 	}
 	return writePayload(w, r, payload{string(m.ID), contentOf(m.Encoding), m.Payload})
 }

@@ -40,6 +40,7 @@ func TestPayloadsHaveTheirTypes(t *testing.T) {
 		`{"text":"grüße"}`:       {"text/plain; charset=utf-8", "grüße"},
 		`{"base64":"/wAB"}`:      {"application/octet-stream", "\xff\x00\x01"},
 		`{"text":""}`:            {"text/plain; charset=utf-8", ""},
+		`{"base64":""}`:          {"application/octet-stream", ""},
 	} {
 		m := decode[Message](h.call("POST", "/v1/clients/a/messages", body).want(202))
 		if a := h.call("GET", "/v1/messages/"+m.ID+"/payload", "").want(200); a.header.Get("Content-Type") != want[0] || string(a.body) != want[1] {
@@ -63,9 +64,35 @@ func TestPayloadsHaveTheirTypes(t *testing.T) {
 	h.call("GET", "/v1/uplinks/0/payload", "").wantProblem(404, problem.UplinkNotFound)
 	h.call("GET", "/v1/uplinks/x/payload", "").wantProblem(400, problem.InvalidParameter)
 	h.call("GET", "/v1/messages/msg_none/payload", "").wantProblem(404, "message-not-found")
+	keyed := decode[Message](h.call("POST", "/v1/clients/a/messages?mode=online", `{"text":""}`, "Content-Type", "application/json", "Idempotency-Key", "k").want(200))
+	if a := h.call("GET", "/v1/messages/"+keyed.ID+"/payload", "").want(200); len(a.body) != 0 {
+		t.Errorf("the empty payload of an online message with a key: %q", a.body)
+	}
 	online := decode[Message](h.call("POST", "/v1/clients/a/messages?mode=online", "now").want(200))
 	if a := h.call("GET", "/v1/messages/"+online.ID+"/payload", ""); a.status != 404 {
 		t.Errorf("the payload of an online message is answered %d", a.status)
+	}
+}
+
+// An empty payload is one: whoever reads it sees the kind that was pushed.
+func TestAnEmptyPayloadHasItsMember(t *testing.T) {
+	h := newHarness(t)
+	h.known("a")
+	for _, member := range []string{"text", "base64"} {
+		m := decode[Message](h.call("POST", "/v1/clients/a/messages", `{"`+member+`":""}`).want(202))
+		preview := map[string]string{"text": "preview", "base64": "preview_base64"}[member]
+		for target, want := range map[string]string{
+			"/v1/messages/" + m.ID:                                 `"` + member + `":""`,
+			"/v1/messages/" + m.ID + "?fields=" + member:           `"` + member + `":""`,
+			"/v1/messages/" + m.ID + "?fields=" + preview:          `"` + preview + `":""`,
+			"/v1/messages?limit=1&fields=" + preview:               `"` + preview + `":""`,
+			"/v1/clients/a/messages?limit=1&fields=" + preview:     `"` + preview + `":""`,
+			"/v1/messages?limit=1&fields=payload_bytes," + preview: `"payload_bytes":0,"` + preview + `":""`,
+		} {
+			if got := string(h.call("GET", target, "").want(200).body); !strings.Contains(got, want) {
+				t.Errorf("%s: %s, want %s", target, got, want)
+			}
+		}
 	}
 }
 

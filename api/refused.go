@@ -107,7 +107,7 @@ func (s *server) listRefused(w http.ResponseWriter, r *http.Request) error {
 		}
 		page.Items = append(page.Items, refusedView(&k))
 	}
-	linkNext(w, r, page.NextCursor)
+	linkPages(w, r, page.NextCursor, "")
 	return writeJSON(w, http.StatusOK, page)
 }
 

@@ -152,7 +152,9 @@ func (s *server) routes() chi.Router {
 	methods := map[string][]string{} // by pattern
 	notAllowed := func(w http.ResponseWriter, r *http.Request) {
 		p := problem.New(problem.MethodNotAllowed, "%s is not a method of %s", r.Method, r.URL.EscapedPath())
-		p.Allow = allowedMethods(r, methods)
+		if p.Allow = allowedMethods(r, methods); p.Allow == "" { // chi asks no pattern about a method that it does not know
+			p = problem.New(problem.RouteNotFound, "there is no %s", r.URL.EscapedPath())
+		}
 		s.fail(exchangeOf(w), r, p)
 	}
 	r.Use(func(next http.Handler) http.Handler {

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strconv"
 	"strings"
@@ -21,13 +22,27 @@ import (
 type inspection struct {
 	data []byte
 	at   int // of the next byte
+
+	before int    // of an error
+	last   string // pointer of the last value that begins before it
 }
 
-// inspect returns the first problem of a body that is decoded into v.
-func inspect(data []byte, v any) error {
+// jsonSpace is what may stand around a value (RFC 8259, section 2).
+const jsonSpace = " \t\r\n"
+
+// inspect returns the first problem of a body that encoding/json has decoded into v
+// with the error err. It does not find errors of types itself, but their place.
+func inspect(data []byte, v any, err error) error {
 	i := inspection{data: data}
+	mistyped, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if ok {
+		i.before = int(mistyped.Offset)
+	}
 	if p := i.value(reflect.TypeOf(v), ""); p != nil {
 		return p
+	}
+	if ok {
+		return wrongType(mistyped, i.last)
 	}
 	return nil
 }
@@ -41,6 +56,9 @@ func (i *inspection) value(t reflect.Type, pointer string) *problem.Problem {
 		t = nil
 	}
 	i.space()
+	if i.at < i.before {
+		i.last = pointer
+	}
 	switch i.data[i.at] {
 	case '{':
 		return i.object(t, pointer)
@@ -50,7 +68,7 @@ func (i *inspection) value(t reflect.Type, pointer string) *problem.Problem {
 		_, p := i.string(pointer)
 		return p
 	}
-	for i.at < len(i.data) && strings.IndexByte(",]} \t\r\n", i.data[i.at]) < 0 {
+	for i.at < len(i.data) && strings.IndexByte(",]}"+jsonSpace, i.data[i.at]) < 0 {
 		i.at++
 	}
 	return nil
@@ -178,7 +196,7 @@ func (i *inspection) hex(at int) rune {
 }
 
 func (i *inspection) space() {
-	for i.at < len(i.data) && strings.IndexByte(" \t\r\n", i.data[i.at]) >= 0 {
+	for i.at < len(i.data) && strings.IndexByte(jsonSpace, i.data[i.at]) >= 0 {
 		i.at++
 	}
 }

@@ -60,7 +60,7 @@ func uplinkView(u *gateway.Uplink) Uplink {
 //	@Param			client	query		string	false	"from this client"
 //	@Param			since	query		string	false	"received at this time or later, or so long ago at most, such as 1h"
 //	@Param			until	query		string	false	"received before this time, or longer ago, such as 10m"
-//	@Param			wait	query		string	false	"wait for the first uplink, at most 60s; not with order=desc"	example(30s)
+//	@Param			wait	query		string	false	"wait for the first uplink, at most 60s; not with order=desc"	example(5s)
 //	@Param			fields	query		string	false	"members to show, by comma; seq is always shown, others are left out, required ones too. payload_bytes, content and preview are shown only when they are named"
 //	@Param			Prefer	header		string	false	"wait=5 is the same as ?wait=5s"
 //	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)

@@ -132,6 +132,9 @@ func manyRules(l validator.StructLevel) {
 func ruleText(b validator.FieldError) string {
 	switch b.Tag() {
 	case "required":
+		if b.Kind() == reflect.Int {
+			return "is required, and not 0"
+		}
 		return "is required"
 	case "oneof":
 		return "must be one of " + strings.Join(strings.Fields(b.Param()), ", ")
@@ -204,20 +207,17 @@ func pointerOf(path string) string {
 // embedded are the structs whose members are members of the body.
 var embedded = map[string]bool{"PushMany": true, "Content": true, "Options": true}
 
-// cutPart takes the first name, or the first key in brackets, off a path.
+// cutPart takes the first name, or the key in brackets, off a path. A key may have any
+// characters and is always the last part: the elements of lists and maps are texts.
 func cutPart(path string) (part, rest string) {
-	if path[0] != '[' {
-		i := strings.IndexAny(path, ".[")
-		if i < 0 {
-			return path, ""
-		}
-		return path[:i], strings.TrimPrefix(path[i:], ".")
+	if path[0] == '[' {
+		return path[1 : len(path)-1], ""
 	}
-	end := strings.IndexByte(path, ']')
-	if end < 0 {
+	i := strings.IndexAny(path, ".[")
+	if i < 0 {
 		return path, ""
 	}
-	return path[1:end], strings.TrimPrefix(path[end+1:], ".")
+	return path[:i], strings.TrimPrefix(path[i:], ".")
 }
 
 // parseDuration reads Go's durations ("90s", "1h30m"), days ("7d") and bare

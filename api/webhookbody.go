@@ -156,7 +156,10 @@ func bodyDuration(d *time.Duration, text *string, pointer string, least time.Dur
 		return nil
 	}
 	v, err := parseDuration(*text)
-	if err != nil || v < least {
+	switch {
+	case least == 0 && (err != nil || v < 0):
+		return problem.InvalidBody(pointer, "must be a duration, such as 30s, and not negative")
+	case err != nil || v < least:
 		return problem.InvalidBody(pointer, "must be a duration of at least %s, such as 10m", durationText(least))
 	}
 	*d = v

@@ -61,7 +61,7 @@ func (s *server) createWebhook(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	key := view.Key()
-	if err := mayHold(key, key.Scopes.Allows(apikey.MessagesRead), spec.Reply); err != nil {
+	if err := mayHold(key, false, spec.Reply); err != nil {
 		return err
 	}
 	hook, err := s.cfg.Webhooks.Create(context.Background(), spec, key.Limit, key.Scopes.Allows(apikey.MessagesRead), after)

@@ -33,7 +33,7 @@ const (
 var (
 	ErrNotFound = errors.New("no such consumer")
 	ErrTooMany  = errors.New("there are as many consumers as the gateway keeps, or as it keeps for one limit")
-	ErrBadName  = fmt.Errorf("a name is 1 to %d of A-Z a-z 0-9 . _ -", maxName)
+	ErrBadName  = fmt.Errorf("is not 1 to %d of A-Z a-z 0-9 . _ -", maxName)
 	ErrNoLease  = errors.New("the lease is not the consumer's last one: pull again")
 	ErrPosition = errors.New("through is not a cursor that the lease has got")
 )

@@ -178,11 +178,8 @@ func amendOperation(op *openapi3.Operation, method, route string) {
 	amendHeaders(op)
 	for _, p := range op.Parameters {
 		widen(p.Value.Schema)
-		switch {
-		case p.Value.In == "path" && strings.HasPrefix(route, "/v1/clients/"):
+		if p.Value.In == "path" && p.Value.Name == "id" && strings.HasPrefix(route, "/v1/clients/") {
 			p.Value.Example = "demo" // the page shows how to start this simulated device
-		case p.Value.Name == "wait" && op.OperationID == "pushOne":
-			p.Value.Example = "5s" // the page fills it in, so that its first push shows an ack
 		}
 	}
 	if op.RequestBody != nil {

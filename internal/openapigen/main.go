@@ -53,11 +53,15 @@ func convert(source []byte) ([]byte, error) {
 	if err := json.Unmarshal(source, &v2); err != nil {
 		return nil, err
 	}
+	examples := examplesOf(&v2)
 	doc, err := openapi2conv.ToV3(&v2)
 	if err != nil {
 		return nil, err
 	}
 	amend(doc)
+	for p, example := range examples {
+		doc.Paths.Value(p.path).GetOperation(p.method).Parameters.GetByInAndName(p.in, p.name).Example = example
+	}
 	compact, err := doc.MarshalJSON()
 	if err != nil {
 		return nil, err
@@ -74,6 +78,25 @@ func convert(source []byte) ([]byte, error) {
 	}
 	pretty.WriteByte('\n')
 	return pretty.Bytes(), nil
+}
+
+// parameter names a parameter of an operation.
+type parameter struct{ path, method, in, name string }
+
+// examplesOf returns the examples of parameters. The conversion drops them, because
+// Swagger 2.0 has none.
+func examplesOf(doc *openapi2.T) map[parameter]any {
+	found := make(map[parameter]any)
+	for path, item := range doc.Paths {
+		for method, op := range item.Operations() {
+			for _, p := range op.Parameters {
+				if example := p.Extensions["example"]; example != nil {
+					found[parameter{path, method, p.In, p.Name}] = example
+				}
+			}
+		}
+	}
+	return found
 }
 
 // inOrder writes the paths, and the methods of each, in reading order. The

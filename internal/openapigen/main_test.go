@@ -36,7 +36,7 @@ const minimal = `{"swagger":"2.0","info":{"title":"t","version":"1"},"basePath":
 "paths":{
  "/livez":{"get":{"operationId":"livez","produces":["application/json"],"responses":{"200":{"description":"OK"}}}},
  "/v1/clients/{id}/messages":{"post":{"operationId":"pushOne","consumes":["application/json","text/plain"],"produces":["application/json"],
-  "parameters":[{"name":"id","in":"path","required":true,"type":"string"},{"name":"b","in":"body","schema":{"$ref":"#/definitions/PushOne"}}],
+  "parameters":[{"name":"id","in":"path","required":true,"type":"string"},{"name":"wait","in":"query","type":"string","example":"5s"},{"name":"Range","in":"header","type":"string","example":"bytes=0-9"},{"name":"b","in":"body","schema":{"$ref":"#/definitions/PushOne"}}],
   "responses":{"202":{"description":"Accepted"},"404":{"description":"Not Found","schema":{"$ref":"#/definitions/Problem"}}}}}}}`
 
 func TestConvert(t *testing.T) {
@@ -57,6 +57,13 @@ func TestConvert(t *testing.T) {
 	}
 	if push.Responses.Default() == nil {
 		t.Error("no default response")
+	}
+	for in, want := range map[string]string{"wait": "5s", "Range": "bytes=0-9"} {
+		for _, p := range push.Parameters {
+			if p.Value.Name == in && p.Value.Example != want {
+				t.Errorf("the example of %s is %v, want %s", in, p.Value.Example, want)
+			}
+		}
 	}
 	body := push.RequestBody.Value.Content
 	if body["application/json"].Example == nil || body["text/plain"].Schema.Ref != "" {

@@ -21,7 +21,7 @@ const preflightLife = time.Hour
 // browser has no credentials that it could add to the request of another page.
 const (
 	corsMethods = "GET, HEAD, POST, PUT, PATCH, DELETE"
-	corsHeaders = "Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, Last-Event-ID, Range, If-Range, If-Match, If-None-Match, X-Request-Id"
+	corsHeaders = "Authorization, X-API-Key, Content-Type, Content-Encoding, Idempotency-Key, Prefer, Last-Event-ID, Range, If-Range, If-Match, If-None-Match, X-Request-Id"
 	corsExposed = "Location, Link, Retry-After, Allow, Accept-Encoding, RateLimit, RateLimit-Policy, Idempotency-Replayed, Preference-Applied, " +
 		"ETag, Accept-Ranges, Content-Range, Content-Disposition, WWW-Authenticate, X-Request-Id"
 )
