@@ -20,8 +20,8 @@ const (
 	fileVersion = 1
 	maxFile     = 2 << 20 // bytes: more than MaxKeys of the longest keys and maxGuards
 	// lockPatience is how long a writer waits for another writer, which takes
-	// milliseconds, before it removes its lock as left by a dead process.
-	lockPatience = 5 * time.Second
+	// milliseconds. It is longer than private.NewClaim takes to know that one has died.
+	lockPatience = 10 * time.Second
 )
 
 // file is the keys on disk. A new state is written beside it, synced and renamed
@@ -32,10 +32,9 @@ const (
 // file that it points to is replaced, and the link stays.
 type file struct {
 	path   string
-	target string      // path without symbolic links when the lock was taken
-	info   fs.FileInfo // of the state that was last read or written; nil = none
-	fresh  *os.File    // the new state while this process has the lock, else nil
-	lockID fs.FileInfo // of fresh
+	target string         // path without symbolic links when the lock was taken
+	info   fs.FileInfo    // of the state that was last read or written; nil = none
+	fresh  *private.Claim // the new state while this process has the lock, else nil
 
 	disk atomic.Pointer[onDisk]
 
@@ -142,9 +141,8 @@ func (f *file) stale(c content) bool {
 // next is the name of the new state's file.
 func (f *file) next() string { return f.target + ".new" }
 
-// lock creates an empty new state. It waits while another process has one, and
-// removes one that a dead process has left. release removes it unless write has
-// renamed it.
+// lock creates an empty new state. It waits for lockPatience while another process has
+// one. release removes it unless write has renamed it.
 func (f *file) lock() (release func(), err error) {
 	f.target = f.path
 	if target, err := filepath.EvalSymlinks(f.path); err == nil {
@@ -157,63 +155,28 @@ func (f *file) lock() (release func(), err error) {
 	if err := private.TrustedDir(dir); err != nil {
 		return nil, err
 	}
-	for {
-		w, err := private.MakeFile(f.next())
-		if err == nil {
-			f.fresh = w
-			f.lockID, err = w.Stat()
-			return f.unlock, err
-		}
-		if !errors.Is(err, fs.ErrExist) {
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		f.fresh, err = private.NewClaim(f.next())
+		switch {
+		case err == nil:
+			return f.fresh.Release, nil
+		case !errors.Is(err, fs.ErrExist):
 			return nil, err
+		case time.Since(began) > lockPatience:
+			return nil, fmt.Errorf("another process is changing %s; if it has died, remove %s", f.target, f.next())
 		}
-		if info, err := os.Stat(f.next()); err == nil && time.Since(info.ModTime()).Abs() > lockPatience {
-			if err := os.Remove(f.next()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
-			}
-			continue
-		}
-		time.Sleep(10 * time.Millisecond) // until the other process is done, or its lock is old
 	}
-}
-
-// unlock removes a new state that was not written.
-func (f *file) unlock() {
-	if f.fresh == nil {
-		return
-	}
-	f.fresh.Close()
-	if f.holds() {
-		os.Remove(f.next())
-	}
-	f.fresh = nil
-}
-
-// holds reports whether the name of the new state is still that of the open file. It
-// is not if another process has waited for too long, or if the owner of the directory
-// has put another file or a link in its place while root writes.
-func (f *file) holds() bool {
-	info, err := os.Lstat(f.next())
-	return err == nil && os.SameFile(info, f.lockID)
 }
 
 // write replaces the file. The caller holds the lock; success releases it. After an error
 // the file may be the new one: it is not noted, so that changed says so.
 func (f *file) write(c content) error {
-	if !f.holds() {
-		return errors.New("another process has removed the lock " + f.next())
-	}
-	_, err := f.fresh.Write(encode(c))
-	if err == nil {
-		err = f.fresh.Sync()
-	}
-	if err = errors.Join(err, f.fresh.Close()); err != nil { // before the rename, as Windows wants it
+	if _, err := f.fresh.Write(encode(c)); err != nil {
 		return err
 	}
-	if err := os.Rename(f.next(), f.target); err != nil {
+	if err := f.fresh.Replace(f.target); err != nil {
 		return err
 	}
-	f.fresh = nil
 	if err := f.syncDir(filepath.Dir(f.target)); err != nil {
 		return err
 	}

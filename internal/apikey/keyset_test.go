@@ -16,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -241,7 +243,7 @@ func TestAFullDiskChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	os.WriteFile(filepath.Join(path+".new", "full"), nil, 0o600) // and it cannot be removed
-	old := time.Now().Add(-2 * lockPatience)
+	old := time.Now().Add(-time.Hour)
 	os.Chtimes(path+".new", old, old)
 	done := make(chan error)
 	go func() { _, _, err := r.Create(Spec{Name: "y", Scopes: Admin}, time.Now()); done <- err }()
@@ -394,6 +396,25 @@ func TestALockOfTheDeadIsTaken(t *testing.T) {
 			t.Errorf("%s: it took %v", name, took)
 		}
 	}
+}
+
+// TestASlowWriterKeepsItsLock, and nobody waits for it for ever.
+func TestASlowWriterKeepsItsLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "keys.json")
+		r := open(t, path)
+		slow, err := private.NewClaim(path + ".new")
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_, _, err = r.Create(Spec{Name: "x", Scopes: Admin}, began)
+		if err == nil || !strings.Contains(err.Error(), "another process is changing") || time.Since(began) > 2*lockPatience {
+			t.Errorf("after %v: %v, want to hear of the other process", time.Since(began), err)
+		}
+		slow.Release()
+		create(t, r, Spec{Name: "x", Scopes: Admin})
+	})
 }
 
 // TestRunFollowsTheFile and notes uses, in virtual time.

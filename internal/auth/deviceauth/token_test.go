@@ -244,7 +244,7 @@ func TestAnEditWithoutItsLockChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer slow.abandon()
+	defer slow.Release()
 	if err := os.Remove(file + ".new"); err != nil {
 		t.Fatal(err)
 	}
@@ -252,15 +252,38 @@ func TestAnEditWithoutItsLockChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer next.abandon()
+	defer next.Release()
 	if err := slow.commit(&tokenFile{}); err == nil {
 		t.Error("the edit was made")
 	}
-	slow.abandon()
+	slow.Release()
 	if _, err := os.Stat(file + ".new"); err != nil {
 		t.Errorf("the lock of the next edit: %v", err)
 	}
 	if text, err := os.ReadFile(file); err != nil || string(text) != "# kept\n" {
+		t.Errorf("the file has %q, %v", text, err)
+	}
+}
+
+// An edit that takes minutes is not one of a process that has died.
+func TestASlowEditKeepsItsLock(t *testing.T) {
+	file := writeFile(t, "tokens", "# kept\n")
+	slow, err := beginEdit(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Release()
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(file+".new", old, old); err != nil {
+		t.Fatal(err)
+	}
+	if err := AddToken(file, TokenEntry{Client: "b", SHA256: strings.Repeat("0", 64)}); !errors.Is(err, ErrBusy) {
+		t.Errorf("during the edit: %v, want it kept out", err)
+	}
+	if err := slow.commit(&tokenFile{lines: []tokenLine{{raw: []byte("# changed")}}}); err != nil {
+		t.Errorf("the slow edit: %v", err)
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "# changed\n" {
 		t.Errorf("the file has %q, %v", text, err)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/longwire/longwire/internal/private"
 )
@@ -149,7 +148,7 @@ func editTokens(name string, create bool, change func(*tokenFile) error) error {
 	if err != nil {
 		return err
 	}
-	defer e.abandon()
+	defer e.Release()
 	f, err := e.read(create)
 	if err != nil {
 		return err
@@ -161,20 +160,15 @@ func editTokens(name string, create bool, change func(*tokenFile) error) error {
 }
 
 // tokenEdit writes a new file beside the old one, syncs it and renames it over the
-// old one. A reader sees either version. The new file's name, NAME.new, is also a
-// lock that excludes a second editor.
+// old one. A reader sees either version. The new file, NAME.new, also excludes a second
+// editor.
 type tokenEdit struct {
-	name  string
-	fresh *os.File    // nil after the rename
-	lock  fs.FileInfo // of fresh
+	name string
+	*private.Claim
 }
 
 // ErrBusy is the error of an edit during another one.
 var ErrBusy = errors.New("another process is changing")
-
-// deadEdit is the age from which a lock is that of a process that has died: an edit takes
-// seconds. An edit that takes longer fails; see holds.
-const deadEdit = time.Minute
 
 func beginEdit(name string) (*tokenEdit, error) {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
@@ -183,22 +177,14 @@ func beginEdit(name string) (*tokenEdit, error) {
 	if err := private.TrustedDir(filepath.Dir(name)); err != nil {
 		return nil, err
 	}
-	if old, err := os.Lstat(name + ".new"); err == nil && time.Since(old.ModTime()).Abs() > deadEdit {
-		_ = os.Remove(name + ".new")
-	}
-	w, err := private.MakeFile(name + ".new")
+	fresh, err := private.NewClaim(name + ".new")
 	if errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("%w %s; if it has died, remove %s.new", ErrBusy, name, name)
 	}
 	if err != nil {
 		return nil, err
 	}
-	lock, err := w.Stat()
-	if err != nil {
-		w.Close()
-		return nil, err
-	}
-	return &tokenEdit{name: name, fresh: w, lock: lock}, nil
+	return &tokenEdit{name, fresh}, nil
 }
 
 const tokenFileHead = `# Tokens of devices, one JSON object a line; see "longwire devices token --help". It contains no token.`
@@ -216,10 +202,10 @@ func (e *tokenEdit) read(create bool) (*tokenFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := e.fresh.Chmod(old.Mode().Perm()); err != nil {
+	if err := e.Chmod(old.Mode().Perm()); err != nil {
 		return nil, err
 	}
-	if err := private.KeepOwner(e.fresh, old); err != nil {
+	if err := private.KeepOwner(e.File, old); err != nil {
 		return nil, fmt.Errorf("keep the owner of %s: %w", e.name, err)
 	}
 	return f, nil
@@ -235,22 +221,12 @@ func (e *tokenEdit) commit(f *tokenFile) error {
 	if b.Len() > maxTokenFile {
 		return fmt.Errorf("%w: %s would be larger than %d bytes", ErrTokensFull, e.name, maxTokenFile)
 	}
-	if _, err := e.fresh.Write(b.Bytes()); err != nil {
+	if _, err := e.Write(b.Bytes()); err != nil {
 		return err
 	}
-	if err := e.fresh.Sync(); err != nil {
+	if err := e.Replace(e.name); err != nil {
 		return err
 	}
-	if err := e.fresh.Close(); err != nil { // before the rename, as Windows requires
-		return err
-	}
-	if !e.holds() {
-		return fmt.Errorf("another process has removed the lock %s", e.fresh.Name())
-	}
-	if err := os.Rename(e.fresh.Name(), e.name); err != nil {
-		return err
-	}
-	e.fresh = nil
 	if err := syncDir(filepath.Dir(e.name)); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotDurable, err)
 	}
@@ -258,20 +234,3 @@ func (e *tokenEdit) commit(f *tokenFile) error {
 }
 
 var syncDir = private.SyncDir // except in tests
-
-// holds reports whether the new file still has its name. It has not if someone took the
-// edit for dead: then the name may belong to the edit of another process.
-func (e *tokenEdit) holds() bool {
-	info, err := os.Lstat(e.fresh.Name())
-	return err == nil && os.SameFile(info, e.lock)
-}
-
-// abandon removes the new file unless commit has renamed it.
-func (e *tokenEdit) abandon() {
-	if e.fresh != nil {
-		_ = e.fresh.Close()
-		if e.holds() {
-			_ = os.Remove(e.fresh.Name())
-		}
-	}
-}
