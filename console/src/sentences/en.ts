@@ -30,7 +30,7 @@ const close: Record<Schemas['CloseReason'], string> = {
   heartbeat_timeout: 'it was silent for too long',
   register_timeout: 'it did not register in time',
   slow_consumer: 'it read too slowly',
-  credentials_expired: 'its token expired',
+  credentials_expired: 'its credential ended or was revoked',
   rate_exceeded: 'it sent too fast',
   protocol_error: 'it broke the protocol',
   frame_too_large: 'it sent a frame that is too large',
@@ -65,14 +65,14 @@ const reason: Record<Schemas['DeliveryReason'], string> = {
 }
 
 const refusal: Record<Schemas['RefusalReason'], string> = {
-  no_credentials: 'It showed no token.',
+  no_credentials: 'It showed no credential.',
   unknown_device: 'No token of this device is known.',
   wrong_token: 'Its token is wrong.',
-  other_client: 'Its token is of another client.',
-  expired: 'Its token has expired.',
-  revoked: 'Its token was revoked.',
+  other_client: 'Its credential is of another client.',
+  expired: 'Its credential has expired.',
+  revoked: 'Its certificate was revoked.',
   not_yet_valid: 'Its token is not valid yet.',
-  malformed: 'Its token is not a token.',
+  malformed: 'Its credential is malformed.',
   unknown_key: 'Its token is signed with an unknown key.',
   algorithm: 'Its token is signed in a way that is not allowed.',
   signature: "Its token's signature is wrong.",
