@@ -103,7 +103,7 @@ var table = []row{
 	{path: "internal/apikey", band: leaves, only: []string{"internal/private"}},
 	{path: "internal/audit", band: leaves, only: []string{"internal/private"}, stdlib: true},
 
-	{path: "internal/openapigen", band: tools, only: []string{"api", "gateway", "internal/auth", "internal/findings", "internal/webhook", "internal/why", "protocol", "internal/timeline"}},
+	{path: "internal/openapigen", band: tools, only: []string{"api", "gateway", "internal/apikey", "internal/auth", "internal/findings", "internal/webhook", "internal/why", "protocol", "internal/timeline"}},
 	{path: "internal/sbomgen", band: tools, only: none, stdlib: true},
 	{path: "internal/archtest", band: tools, only: none, stdlib: true},
 	{path: "test", band: tools},

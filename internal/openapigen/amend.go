@@ -99,6 +99,7 @@ func amend(doc *openapi3.T) {
 	for _, s := range doc.Components.Schemas {
 		widen(s)
 	}
+	addBounds(doc)
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
 			amendOperation(op, method, path)
