@@ -174,6 +174,9 @@ func (i *Database) LostLogs() (paths []string) {
 			paths = append(paths, path)
 		}
 	}
+	if i.Err() != nil {
+		return nil // its successor has the records, and removes logs
+	}
 	return paths
 }
 
