@@ -14,6 +14,9 @@ const retryEvery = 250 * time.Millisecond
 // succeed it returns why.
 func (e *Engine) reopen(cause error) error {
 	e.failure.CompareAndSwap(nil, &cause)
+	if !e.inst.Quiet() {
+		return cause // the disk has not finished a change, which would come behind the back of the new database
+	}
 	e.finishing.Wait()
 	if err := e.mark.Lost(); err != nil {
 		return err

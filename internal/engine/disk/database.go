@@ -159,6 +159,17 @@ func (i *Database) Err() error { return i.fs.Err() }
 // Seal gives the database up: nothing reaches the directory through it any more.
 func (i *Database) Seal(cause error) { i.fs.seal(cause) }
 
+// Quiet reports whether the database is sealed and has no change under way: another one may
+// be opened over its directory. It returns true only after the call of onSeal.
+func (i *Database) Quiet() bool {
+	if !i.fs.quiet.Load() {
+		return false
+	}
+	i.fs.gate.RLock() // waits for onSeal
+	defer i.fs.gate.RUnlock()
+	return true
+}
+
 // LostLogs returns the logs that were removed, got another name or were cut, and not by this
 // process. A start would not find the records in them. It returns none on a file system in
 // memory.

@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// heldTableFS holds the making of tables while hold is set, as a disk that is about to fail.
+type heldTableFS struct {
+	vfs.FS
+	hold    atomic.Pointer[chan struct{}]
+	waiting atomic.Int64
+}
+
+func (f *heldTableFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if hold := f.hold.Load(); hold != nil && strings.HasSuffix(name, ".sst") {
+		f.waiting.Add(1)
+		<-*hold
+	}
+	return f.FS.Create(name, c)
+}
+
+// A store is opened again only when the database before it has no change under way: that
+// change would come behind the back of its successor, and the word of the old failure would
+// come after the new database.
+func TestReopeningWaitsForTheChangesUnderWay(t *testing.T) {
+	fs := &heldTableFS{FS: vfs.NewMem()}
+	e := openTest(t, Options{FS: fs, Dir: "data", SweepEvery: -1})
+	accept(t, e, "a")
+	hold := make(chan struct{})
+	fs.hold.Store(&hold)
+	old := e.view.Load().inst
+	go old.DB.Flush()
+	eventually(t, "a table to be made", func() bool { return fs.waiting.Load() == 1 })
+	fs.hold.Store(nil)
+	sealed := make(chan struct{})
+	go func() {
+		old.Seal(errFault)
+		close(sealed)
+	}()
+	eventually(t, "the database to be sealed", func() bool { return old.Err() != nil })
+	_, _, err := e.Register(context.Background(), gateway.Registration{Client: "b"})
+	if gateway.CodeOf(err) != gateway.CodeUnavailable || e.view.Load().inst != old {
+		t.Errorf("during a change of the old database a registration is answered with %v", err)
+	}
+	close(hold)
+	<-sealed
+	eventually(t, "the store to be opened again", func() bool { return e.view.Load().inst != old })
+	eventually(t, "the store to accept", func() bool { return e.Health() == nil })
+	accept(t, e, "a")
+	verifyView(t, e)
+}
