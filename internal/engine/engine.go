@@ -166,6 +166,9 @@ func (e *Engine) sealed(cause error) {
 		e.opt.Logger.Error("a write failed; nothing is accepted until the disk takes writes again", "error", cause)
 	}
 	e.queue.nudge()
+	if e.follow != nil {
+		e.follow.interrupt()
+	}
 }
 
 // randomBoot returns a number that no other start of a writer has drawn.

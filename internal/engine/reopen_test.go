@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/journaltest"
 )
 
 // heldTableFS holds the making of tables while hold is set, as a disk that is about to fail.
@@ -53,6 +54,21 @@ func TestReopeningWaitsForTheChangesUnderWay(t *testing.T) {
 	<-sealed
 	eventually(t, "the store to be opened again", func() bool { return e.view.Load().inst != old })
 	eventually(t, "the store to accept", func() bool { return e.Health() == nil })
+	accept(t, e, "a")
+	verifyView(t, e)
+}
+
+// An idle follower of a shared journal opens a sealed state again, although no record comes.
+func TestAnIdleFollowerOpensItsStateAgain(t *testing.T) {
+	j := journaltest.NewLog("log", 1, journaltest.Faults{})
+	e := openTest(t, Options{SweepEvery: -1, Journal: j})
+	kept := accept(t, e, "a")
+	e.view.Load().inst.Seal(errFault)
+	eventually(t, "the store to accept", func() bool { return e.Health() == nil })
+	caughtUp(t, e, j) // the state was not synced
+	if _, err := e.Message(kept.ID); err != nil {
+		t.Error(err)
+	}
 	accept(t, e, "a")
 	verifyView(t, e)
 }
