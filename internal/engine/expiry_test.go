@@ -1,0 +1,31 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// A damaged row keeps the sweep from the rows of its own kind at most: others go at the end
+// of their time, or the store would grow until its disk is full.
+func TestADamagedRowDoesNotStopTheSweep(t *testing.T) {
+	e := openTest(t, Options{SweepEvery: -1})
+	damaged := accept(t, e, "a")
+	if _, err := e.AppendUplink(t.Context(), gateway.Uplink{Client: "b", At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.inst.DB.Set(record.AppendID([]byte("m"), damaged.ID), []byte("not a row"), pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Expire(time.Now().Add(e.opt.UplinkRetention + time.Hour)); err == nil {
+		t.Error("a sweep over a damaged row reports nothing")
+	}
+	p, err := e.Uplinks("", 0, 10)
+	if err != nil || len(p.Items) > 0 {
+		t.Errorf("the uplinks are %v, %v; want none", p.Items, err)
+	}
+}
