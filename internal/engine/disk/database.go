@@ -279,8 +279,16 @@ func (i *Database) NoteCorrupt(err error) bool {
 // Stuck returns why no write gets through: the memtables are full, and the disk takes
 // no table. It is nil if writes get through.
 func (i *Database) Stuck() error {
-	if cause := i.background.Load(); cause != nil && i.stalled.Load() {
-		return *cause
+	if !i.stalled.Load() {
+		return nil
+	}
+	return i.Failing()
+}
+
+// Failing returns the failure of the last flush or compaction, nil if it has succeeded.
+func (i *Database) Failing() error {
+	if p := i.background.Load(); p != nil {
+		return *p
 	}
 	return nil
 }
@@ -293,8 +301,5 @@ func (i *Database) Trouble() error {
 	if p := i.corrupt.Load(); p != nil {
 		return *p
 	}
-	if p := i.background.Load(); p != nil {
-		return *p
-	}
-	return nil
+	return i.Failing()
 }
