@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -71,4 +73,29 @@ func TestAnIdleFollowerOpensItsStateAgain(t *testing.T) {
 	}
 	accept(t, e, "a")
 	verifyView(t, e)
+}
+
+// noProbeFS takes no probe while closed is true.
+type noProbeFS struct {
+	vfs.FS
+	closed atomic.Bool
+}
+
+func (f *noProbeFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if f.closed.Load() && strings.HasSuffix(name, "probe.tmp") {
+		return nil, syscall.EROFS
+	}
+	return f.FS.Create(name, c)
+}
+
+// Health says why the store is not opened again, which may differ from the first failure.
+func TestHealthSaysWhyAStoreIsNotOpenedAgain(t *testing.T) {
+	fs := &noProbeFS{FS: vfs.NewMem()}
+	e := openTest(t, Options{FS: fs, Dir: "data", SweepEvery: -1})
+	accept(t, e, "a")
+	fs.closed.Store(true)
+	e.view.Load().inst.Seal(errFault)
+	eventually(t, "the failure of the probe", func() bool { return errors.Is(e.Health(), syscall.EROFS) })
+	fs.closed.Store(false)
+	eventually(t, "the store to accept", func() bool { return e.Health() == nil })
 }
