@@ -116,9 +116,13 @@ func (h host) examine() []finding {
 	if err := engine.Refused(engine.Options{Dir: h.dataDir}); err != nil {
 		all = append(all, finding{Check: "store", Status: "bad", Value: err.Error(), Advice: "the gateway does not start with it"})
 	}
-	all = append(all, h.freeSpace(dir))
+	room, err := nearestDir(filepath.Join(h.dataDir, "db")) // it may be on another disk
+	if err != nil {
+		room = dir
+	}
+	all = append(all, h.freeSpace(room))
 	if h.maxDisk > 0 {
-		all = append(all, h.storeSize(dir))
+		all = append(all, h.storeSize(room))
 	}
 	return append(all, h.diskSync(dir))
 }

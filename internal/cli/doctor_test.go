@@ -71,6 +71,20 @@ func TestDoctorKnowsAFileOfKeysThatServeRefuses(t *testing.T) {
 	}
 }
 
+// The database may be on another disk than the data directory: its free space counts.
+func TestDoctorLooksAtTheDiskOfTheDatabase(t *testing.T) {
+	dir := t.TempDir()
+	db := filepath.Join(dir, "db")
+	if err := os.Mkdir(db, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	Main(t.Context(), Program{Out: &out, Err: &errs, In: strings.NewReader("")}, []string{"doctor", "--syncs", "1", "--data-dir", dir, "--json"})
+	if want := " in " + db + `"`; !strings.Contains(out.String(), want) {
+		t.Errorf("the doctor says\n%s%s, want free space%s", out.String(), errs.String(), want)
+	}
+}
+
 // The doctor knows the setting data.min_free.
 func TestDoctorKnowsTheMinimumOfFreeSpace(t *testing.T) {
 	dir := t.TempDir()

@@ -166,6 +166,9 @@ func (e *Engine) sealed(cause error) {
 		e.opt.Logger.Error("a write failed; nothing is accepted until the disk takes writes again", "error", cause)
 	}
 	e.queue.nudge()
+	if e.follow != nil {
+		e.follow.interrupt()
+	}
 }
 
 // randomBoot returns a number that no other start of a writer has drawn.
@@ -195,7 +198,11 @@ func (e *Engine) tell(feed *state.Feed) {
 // start ends the other sessions.
 const payWithin = 5 * time.Second
 
-// Close waits until all settled deliveries are durable, and releases the store.
+// closePatience is how long Close waits for a disk that fails.
+const closePatience = time.Second
+
+// Close waits until all settled deliveries are durable, unless the disk fails, and releases
+// the store.
 func (e *Engine) Close() error {
 	var err error
 	e.closeOnce.Do(func() { err = e.close() })
@@ -210,7 +217,7 @@ func (e *Engine) close() error {
 		cancel()
 	}
 	e.queue.close()
-	e.wg.Wait()
+	e.awaitEnd()
 	v := e.view.Load()
 	sealed := e.inst.Err()
 	if sealed == nil {
@@ -223,6 +230,27 @@ func (e *Engine) close() error {
 	err := errors.Join(sealed, e.inst.Err(), e.inst.DB.Close())
 	e.closing.Wait()
 	return errors.Join(err, e.mark.Close(standOf(&e.machine.State), err))
+}
+
+// awaitEnd waits for the goroutines. It gives a database up whose disk takes no table: a
+// write or a flush may wait for that without end, and the records are in the log.
+func (e *Engine) awaitEnd() {
+	ended := make(chan struct{})
+	go func() {
+		e.wg.Wait()
+		close(ended)
+	}()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-time.After(closePatience):
+			inst := e.view.Load().inst
+			if err := inst.Failing(); err != nil {
+				inst.Seal(err)
+			}
+		}
+	}
 }
 
 // reading returns the state to read; the caller releases it.

@@ -103,8 +103,9 @@ func (e *Engine) trim() error {
 // Options.SweepEvery.
 func (e *Engine) Expire(now time.Time) error { return e.sweep(now, true) }
 
-// sweep does one round; all says to look at every client at once.
-func (e *Engine) sweep(now time.Time, all bool) error {
+// sweep does one round; all says to look at every client at once. A damaged row keeps it
+// from rows of one kind, not from the others: these would grow without end.
+func (e *Engine) sweep(now time.Time, all bool) (failed error) {
 	e.sweepMu.Lock()
 	defer e.sweepMu.Unlock()
 	o := &e.opt
@@ -130,7 +131,11 @@ func (e *Engine) sweep(now time.Time, all bool) error {
 		for begun := time.Now(); ; {
 			n, err := e.drive(step.find)
 			if err != nil {
-				return err
+				failed = errors.Join(failed, err)
+				if e.failure.Load() != nil || e.ctx.Err() != nil {
+					return failed
+				}
+				break
 			}
 			if n > 0 { // expired messages are removed later, but that is no matter
 				e.reclaimer.removed.Store(true)
@@ -145,10 +150,10 @@ func (e *Engine) sweep(now time.Time, all bool) error {
 	}
 	for time.Now().After(e.sweeper.nextWalk) {
 		if _, err := e.drive(func(v *view) ([]record.Event, error) { return e.unseenClients(v, now) }); err != nil || !all {
-			return err
+			return errors.Join(failed, err)
 		}
 	}
-	return nil
+	return failed
 }
 
 // drive sends what find finds through the log, waits for it and returns how

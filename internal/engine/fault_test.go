@@ -2,16 +2,19 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // Whatever write or sync goes wrong, in whatever way: nobody is told what is not
@@ -276,7 +279,7 @@ func takesNoTable(t *testing.T) (e *Engine, fs *faultFS) {
 func TestNobodyWaitsForADiskThatTakesNothing(t *testing.T) {
 	e, fs := takesNoTable(t)
 	fs.armed.Store(true)
-	defer fs.armed.Store(false) // else Close waits too
+	defer fs.armed.Store(false)
 
 	var answered atomic.Int64
 	var accepted sync.Map
@@ -320,7 +323,7 @@ func TestNobodyWaitsForASweepThatWaitsForTheDisk(t *testing.T) {
 	e.sweepMu.Lock() // as a sweep does that waits
 	defer e.sweepMu.Unlock()
 	fs.armed.Store(true)
-	defer fs.armed.Store(false) // else Close waits too
+	defer fs.armed.Store(false)
 
 	const callers = 64
 	var answered atomic.Int64
@@ -333,4 +336,28 @@ func TestNobodyWaitsForASweepThatWaitsForTheDisk(t *testing.T) {
 		}()
 	}
 	eventually(t, "every caller to be answered", func() bool { return answered.Load() == callers })
+}
+
+// Close does not wait for a disk that takes no table. The records are in the log.
+func TestCloseDoesNotWaitForADiskThatTakesNothing(t *testing.T) {
+	e, fs := takesNoTable(t)
+	fs.armed.Store(true)
+	defer fs.armed.Store(false)
+	eventually(t, "the database to be stuck", func() bool {
+		entries := []gateway.Entry{{Key: "key", Value: make([]byte, 8<<10)}}
+		if err := e.queue.push(t.Context(), lazy(&record.Put{Entries: entries}, true)); err != nil {
+			t.Fatal(err)
+		}
+		return e.view.Load().inst.Stuck() != nil
+	})
+	closed := make(chan error, 1)
+	go func() { closed <- e.Close() }()
+	select {
+	case err := <-closed:
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("Close says %v, want that the disk is full", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("Close waits")
+	}
 }

@@ -39,6 +39,7 @@ type follower struct {
 	ops    map[uint64][]op // of the records that are not read back, by number
 	end    error           // why nothing more is read back
 	closed bool            // nothing more comes from the queue
+	sealed func()          // ends the present readOn; nil before the first
 }
 
 func newFollower(e *Engine, log journal.Shared) *follower {
@@ -180,25 +181,48 @@ func (f *follower) read() {
 	defer e.wg.Done()
 	defer close(e.applied)
 	for f.ctx.Err() == nil {
-		err := f.log.Follow(f.ctx, e.machine.State.Pos, f.apply)
+		err := f.readOn()
 		if f.ctx.Err() != nil {
 			break
 		}
-		if cause := e.inst.Err(); cause != nil {
-			if err = e.reopen(cause); err == nil {
+		switch cause := e.inst.Err(); {
+		case cause != nil:
+			if e.reopen(cause) == nil {
 				continue
 			}
-		} else if errors.Is(err, journal.ErrEnds) || errors.Is(err, journal.ErrTrimmed) || errors.Is(err, errUnreadable) {
+		case errors.Is(err, journal.ErrEnds), errors.Is(err, journal.ErrTrimmed), errors.Is(err, errUnreadable):
 			f.stop(err)
-			break
+		default:
+			e.opt.Logger.Warn("follow the journal", "error", err)
 		}
-		e.opt.Logger.Warn("follow the journal", "error", err)
 		select {
 		case <-time.After(retryEvery):
 		case <-f.ctx.Done():
 		}
 	}
 	f.stop(errClosed)
+}
+
+// readOn applies records until that fails, or the instance is sealed.
+func (f *follower) readOn() error {
+	ctx, cancel := context.WithCancel(f.ctx)
+	defer cancel()
+	f.mu.Lock()
+	f.sealed = cancel
+	f.mu.Unlock()
+	if err := f.e.inst.Err(); err != nil {
+		return err
+	}
+	return f.log.Follow(ctx, f.e.machine.State.Pos, f.apply)
+}
+
+// interrupt ends readOn.
+func (f *follower) interrupt() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sealed != nil {
+		f.sealed()
+	}
 }
 
 // errUnreadable is wrapped by the error of a record that this program, or this disk,

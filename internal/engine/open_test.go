@@ -137,7 +137,7 @@ func rowsOf(t *testing.T, e *Engine) string {
 		}
 		err := eachRow(v, "\"", func(k, val []byte) {
 			switch k[0] {
-			case 'W', 'i', 'E': // each opening writes them: the writer, its clients that are online, and events
+			case 'W', 'T', 'i', 'E': // each opening writes them: the writer, the end of the era before, its clients that are online, and events
 				return
 			}
 			if k[0] != kind {

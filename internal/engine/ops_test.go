@@ -911,8 +911,8 @@ func TestCompactionOfADamagedTableIsTriedSeldom(t *testing.T) {
 	t.Errorf("%d tables were made within a second", fs.made.Load()-before)
 }
 
-// readOnlyFS is a file system whose directory of the database takes no new file while
-// closed is true: the disk behind it has become read-only.
+// readOnlyFS is a file system whose directory of the database takes no new file but a probe
+// while closed is true: the disk behind it fails as soon as the database writes.
 type readOnlyFS struct {
 	vfs.FS
 	closed atomic.Bool
@@ -920,7 +920,7 @@ type readOnlyFS struct {
 }
 
 func (f *readOnlyFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if f.closed.Load() && filepath.Base(filepath.Dir(name)) == nameDB {
+	if f.closed.Load() && filepath.Base(filepath.Dir(name)) == nameDB && filepath.Ext(name) != ".tmp" {
 		if strings.HasSuffix(name, ".sst") {
 			f.tables.Add(1)
 		}

@@ -192,10 +192,10 @@ func (o *Options) diskSize() int64 {
 // usage is how much room a file system has, in bytes; total 0 = unknown.
 type usage struct{ free, total int64 }
 
-// diskUsage returns that of the data directory's file system. A directory that is not made
-// yet will be on that of its parent.
+// diskUsage returns that of the database's file system, which may be another one than that
+// of the data directory. A directory that is not made yet will be on that of its parent.
 func (o *Options) diskUsage() usage {
-	for dir := o.Dir; ; dir = o.FS.PathDir(dir) {
+	for dir := o.FS.PathJoin(o.Dir, "db"); ; dir = o.FS.PathDir(dir) {
 		u, err := o.FS.GetDiskUsage(dir)
 		if err == nil {
 			const most = 1 << 60

@@ -14,14 +14,18 @@ const retryEvery = 250 * time.Millisecond
 // succeed it returns why.
 func (e *Engine) reopen(cause error) error {
 	e.failure.CompareAndSwap(nil, &cause)
+	if !e.inst.Quiet() {
+		return cause // the disk has not finished a change, which would come behind the back of the new database
+	}
 	e.finishing.Wait()
-	if err := e.mark.Lost(); err != nil {
-		return err
+	err := e.mark.Lost()
+	if err == nil {
+		err = disk.Probe(e.opt.disk())
 	}
-	if err := disk.Probe(e.opt.disk()); err != nil {
-		return err
+	if err == nil {
+		err = e.openState()
 	}
-	if err := e.openState(); err != nil {
+	if err != nil {
 		e.failure.Store(&err)
 		return err
 	}

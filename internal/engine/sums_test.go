@@ -381,7 +381,7 @@ func rowSum(t *testing.T, db *pebble.DB, whole bool) string {
 	h := sha256.New()
 	for ok := it.First(); ok; ok = it.Next() {
 		k, v := it.Key(), it.Value()
-		if !whole && (k[0] == '!' || k[0] == 'W' || k[0] == 'E') {
+		if !whole && (k[0] == '!' || k[0] == 'W' || k[0] == 'T' || k[0] == 'E') {
 			continue
 		}
 		var n [8]byte

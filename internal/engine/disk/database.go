@@ -159,6 +159,17 @@ func (i *Database) Err() error { return i.fs.Err() }
 // Seal gives the database up: nothing reaches the directory through it any more.
 func (i *Database) Seal(cause error) { i.fs.seal(cause) }
 
+// Quiet reports whether the database is sealed and has no change under way: another one may
+// be opened over its directory. It returns true only after the call of onSeal.
+func (i *Database) Quiet() bool {
+	if !i.fs.quiet.Load() {
+		return false
+	}
+	i.fs.gate.RLock() // waits for onSeal
+	defer i.fs.gate.RUnlock()
+	return true
+}
+
 // LostLogs returns the logs that were removed, got another name or were cut, and not by this
 // process. A start would not find the records in them. It returns none on a file system in
 // memory.
@@ -173,6 +184,9 @@ func (i *Database) LostLogs() (paths []string) {
 		if lost && i.fs.logs.has(l.number) {
 			paths = append(paths, path)
 		}
+	}
+	if i.Err() != nil {
+		return nil // its successor has the records, and removes logs
 	}
 	return paths
 }
@@ -265,8 +279,16 @@ func (i *Database) NoteCorrupt(err error) bool {
 // Stuck returns why no write gets through: the memtables are full, and the disk takes
 // no table. It is nil if writes get through.
 func (i *Database) Stuck() error {
-	if cause := i.background.Load(); cause != nil && i.stalled.Load() {
-		return *cause
+	if !i.stalled.Load() {
+		return nil
+	}
+	return i.Failing()
+}
+
+// Failing returns the failure of the last flush or compaction, nil if it has succeeded.
+func (i *Database) Failing() error {
+	if p := i.background.Load(); p != nil {
+		return *p
 	}
 	return nil
 }
@@ -279,8 +301,5 @@ func (i *Database) Trouble() error {
 	if p := i.corrupt.Load(); p != nil {
 		return *p
 	}
-	if p := i.background.Load(); p != nil {
-		return *p
-	}
-	return nil
+	return i.Failing()
 }

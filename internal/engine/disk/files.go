@@ -140,6 +140,9 @@ func copyDir(fs vfs.FS, from, to string, copyTable func(fs vfs.FS, old, name str
 		return err
 	}
 	for _, name := range names {
+		if name == nameProbe {
+			continue // a process was killed while it probed the disk
+		}
 		if err := stopped(); err != nil {
 			return err
 		}
@@ -165,18 +168,22 @@ func linkOrCopy(fs vfs.FS, old, name string) error {
 // probeBytes is enough for a database to be opened and a record to be written.
 const probeBytes = 1 << 20
 
-// Probe finds out whether the directory takes a synced write.
+// Probe finds out whether the directory and the one of the database, which may be on another
+// disk, take a synced write.
 func Probe(o *Options) error {
-	fs := o.FS
-	name := fs.PathJoin(o.Dir, nameProbe)
-	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return fmt.Errorf("probe the disk: %w", err)
-	}
-	_, err = f.Write(make([]byte, probeBytes))
-	err = errors.Join(err, f.Sync(), f.Close(), fs.Remove(name))
-	if err != nil {
-		return fmt.Errorf("probe the disk: %w", err)
+	for _, dir := range []string{o.Dir, o.dbDir()} {
+		if err := probe(o.FS, o.FS.PathJoin(dir, nameProbe)); err != nil {
+			return fmt.Errorf("probe the disk: %w", err)
+		}
 	}
 	return nil
+}
+
+func probe(fs vfs.FS, name string) error {
+	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, probeBytes))
+	return errors.Join(err, f.Sync(), f.Close(), fs.Remove(name))
 }

@@ -42,6 +42,7 @@ type sealFS struct {
 	gate   sync.RWMutex // held for reading by every change, for writing by seal
 	cause  atomic.Pointer[error]
 	onSeal func(error)
+	quiet  atomic.Bool // no change is under way, and onSeal was called or holds gate
 	// strict is true while the database opens and closes: Pebble would repeat a
 	// failing flush for ever then, so that a failed table seals too.
 	strict atomic.Bool
@@ -84,11 +85,11 @@ func (s *sealFS) Err() error {
 // seal stops all changes. When it returns, none is under way. onSeal must not
 // change the directory.
 func (s *sealFS) seal(cause error) {
-	first := s.cause.CompareAndSwap(nil, &cause)
+	s.cause.CompareAndSwap(nil, &cause)
 	s.gate.Lock() // waits for the changes under way
 	defer s.gate.Unlock()
-	if first && s.onSeal != nil {
-		s.onSeal(cause)
+	if !s.quiet.Swap(true) && s.onSeal != nil {
+		s.onSeal(s.Err())
 	}
 }
 

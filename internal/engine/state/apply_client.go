@@ -317,17 +317,14 @@ func (m *Machine) noteGroups(c *client, was []string, before uint64, at int64) i
 	return m.note(&Event{Kind: EventRegrouped, Client: c.id, At: at, Groups: c.groups})
 }
 
-// forgettable reports whether a client was not seen since before and is not
-// connected.
-func (r *clientRow) forgettable(before int64, eras eras) bool {
-	return max(r.createdAt, r.lastSeenAt) < before && !eras.live(r.connectedIn)
-}
-
 // forgetClient removes a client that has not been seen for long and has nothing
 // queued.
 func (m *Machine) forgetClient(e *record.ForgetClient) error {
 	c, err := m.counted(e.Client)
-	if err != nil || c == nil || c.n > 0 || !c.forgettable(record.Nanos(e.Before), m.writers) {
+	if err != nil || c == nil || c.n > 0 {
+		return err
+	}
+	if old, err := forgettable(m, &c.clientRow, record.Nanos(e.Before), m.writers); err != nil || !old {
 		return err
 	}
 	var r Result

@@ -18,6 +18,8 @@ import (
 //	!state                     position, sequences and counters (Standing)
 //	!bounds                    settings that change outcomes (record.Bounds)
 //	W <writer u64>             boot, era and last record of a writer (writerRow)
+//	T <era u64>                time at which the next process found the era over; absent if it
+//	                           had no clients, or a client of it would be forgotten by now
 //
 //	c <client>                 the client (clientRow)
 //	d <ord>                    its id; outlives the client while messages may refer to it
@@ -60,6 +62,7 @@ import (
 const (
 	kindMeta       = '!'
 	kindWriter     = 'W'
+	kindEraEnd     = 'T'
 	kindClient     = 'c'
 	kindOrdinal    = 'd'
 	kindAccount    = 'A'

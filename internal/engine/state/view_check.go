@@ -69,7 +69,7 @@ func (v *View) Check(r *Findings) {
 		{kindHead, sound(decodeHead)}, {kindBits, c.queuedBits}, {kindStateBits, c.bitsRow}, {kindExpiry, c.expiryRow},
 		{kindRetention, c.retentionRow}, {kindIdempotent, c.keyRow}, {kindKeyAge, nil}, {kindUplink, c.uplinkRow},
 		{kindUplinkSeq, sound(decodeArrival)}, {kindHoard, c.hoardRow}, {kindAccount, c.accountRow}, {kindOnline, c.onlineBits},
-		{kindEvents, c.events}, {kindEntry, sound(record.CheckSum)}, {kindWriter, sound(decodeWriter)}, {kindMeta, c.metaRow},
+		{kindEvents, c.events}, {kindEntry, sound(record.CheckSum)}, {kindWriter, sound(decodeWriter)}, {kindEraEnd, sound(decodeEraEnd)}, {kindMeta, c.metaRow},
 	} {
 		err := v.each([]byte{step.kind}, []byte{step.kind + 1}, false, func(k, val []byte) (bool, error) {
 			r.Rows++

@@ -214,7 +214,11 @@ func (v *View) UnseenClients(after gateway.ClientID, before, now time.Time, slic
 		}
 		last = gateway.ClientID(k[1:])
 		row, err := decodeClient(k, val)
-		if err == nil && row.forgettable(before.UnixNano(), live) {
+		if err != nil {
+			return false, err
+		}
+		old, err := forgettable(v, &row, before.UnixNano(), live)
+		if old && err == nil {
 			events = append(events, &record.ForgetClient{Client: last, Before: before, At: now})
 		}
 		return true, err

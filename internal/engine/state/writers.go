@@ -2,6 +2,7 @@ package state
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -114,6 +115,9 @@ func (m *Machine) opened(e *record.Opened) error {
 	if err := m.endEra(); err != nil {
 		return err
 	}
+	if err := m.dropEraEnds(); err != nil {
+		return err
+	}
 	m.State.era++
 	m.era = m.State.era
 	m.writers[m.record.Writer] = writerRow{boot: m.record.Boot, era: m.era}
@@ -144,10 +148,50 @@ func (m *Machine) endEra() error {
 		c.bits = record.Bitset{}
 		m.touchChunk(c)
 	}
+	k := eraEndKey(m.era)
+	m.set(k, record.PutSum(k, record.PutUint(nil, uint64(max(m.State.At, m.record.At)))))
 	n := gone.Count()
 	m.note(&Event{Kind: EventDisconnectedAll, Reason: gateway.ReasonServerStopped, At: m.record.At, N: n, Clients: gone})
 	m.notices.add(&gateway.DisconnectedAll{Reason: gateway.ReasonServerStopped, N: n})
 	return nil
+}
+
+func eraEndKey(era uint64) []byte { return key64(kindEraEnd, era) }
+
+func decodeEraEnd(key, v []byte) (at int64, err error) {
+	d := record.Open(key, v)
+	at = int64(d.Uint())
+	return at, d.End()
+}
+
+// dropEraEnds removes the ends of eras that keep no client any more.
+func (m *Machine) dropEraEnds() error {
+	var old [][]byte
+	err := m.each([]byte{kindEraEnd}, []byte{kindEraEnd + 1}, func(k, val []byte) (bool, error) {
+		at, err := decodeEraEnd(k, val)
+		if at < m.record.At-int64(m.bounds.ClientAge) {
+			old = append(old, slices.Clone(k))
+		}
+		return true, err
+	})
+	for _, k := range old {
+		m.del(k)
+	}
+	return err
+}
+
+// forgettable reports whether a client was not seen since before and is not connected. One
+// that was connected when its process ended counts as seen until the next start: it may have
+// registered long before.
+func forgettable(rows getter, c *clientRow, before int64, eras eras) (bool, error) {
+	if max(c.createdAt, c.lastSeenAt) >= before || eras.live(c.connectedIn) {
+		return false, nil
+	}
+	if c.connectedIn == 0 {
+		return true, nil
+	}
+	end, err := rowOrZero(rows, eraEndKey(c.connectedIn), decodeEraEnd)
+	return end < before, err
 }
 
 // Raise makes the numbers that are given next higher than n.
