@@ -81,14 +81,20 @@ func removeDead(name string) (removed bool, err error) {
 		defer old.Close()
 		err = flock(old)
 	}
-	if errors.Is(err, errLocked) || err != nil && age <= deadClaim {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil
+	case errors.Is(err, errLocked), err != nil && age <= deadClaim:
 		return false, nil
 	}
-	if now, err := os.Lstat(name); err != nil || !os.SameFile(now, info) {
-		return true, nil // another process has removed it
+	// Another process may have removed it, and a new file may have its inode.
+	if now, err := os.Lstat(name); err != nil || !os.SameFile(now, info) || !now.ModTime().Equal(info.ModTime()) {
+		return true, nil
 	}
-	err = os.Remove(name)
-	return err == nil || errors.Is(err, fs.ErrNotExist), err
+	if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		return err == nil, err
+	}
+	return true, nil
 }
 
 // holds reports whether the file still has its name. It has not if someone took the

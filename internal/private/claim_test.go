@@ -54,6 +54,18 @@ func TestAClaimExcludesOthers(t *testing.T) {
 	}
 }
 
+// A claim may have the mode of the file that it replaces, which its owner may only read.
+// Root opens that one as any other.
+func TestAClaimThatIsOnlyReadExcludesOthers(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "tokens.new")
+	c := claimOf(t, name)
+	if err := c.Chmod(0o400); err != nil {
+		t.Fatal(err)
+	}
+	age(t, name, time.Hour)
+	wantTaken(t, "claimed since an hour", name)
+}
+
 func TestAClaimOfTheDeadIsTaken(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "keys.new")
 	for _, since := range []time.Duration{2 * youngClaim, -2 * youngClaim} {

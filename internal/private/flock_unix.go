@@ -5,6 +5,7 @@ package private
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -21,7 +22,13 @@ func flock(f *os.File) error {
 	return err
 }
 
-// openClaim opens the file of a claim. It follows no link and waits for no pipe.
+// openClaim opens the file of a claim. It follows no link and waits for no pipe. It opens
+// the file to write, because NFS locks no other one, unless its owner may only read it.
 func openClaim(name string) (*os.File, error) {
-	return os.OpenFile(name, os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	const flags = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	f, err := os.OpenFile(name, os.O_WRONLY|flags, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		return os.OpenFile(name, os.O_RDONLY|flags, 0)
+	}
+	return f, err
 }
