@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { acks, device, large } from './device.mjs';
 import { api, gateway, start, stop } from './gateway.mjs';
-import { seen, shot, shots, visit } from './page.mjs';
+import { noFindings, seen, shot, shots, visit } from './page.mjs';
 import { play, until, work } from './stage.mjs';
 
 let quiet;
@@ -20,7 +20,13 @@ await play([
 async function nothingFound(g) {
   await api(g, 'POST', '/v1/clients', { id: 'lamp' });
   await shots(g, '#/clients?prefix=nobody', 'clients-none', (page) => page.getByRole('grid').getByRole('button'));
+  await visit(g, '#/uplinks', async (page) => {
+    await page.getByText('No device has sent anything yet.').waitFor();
+    await noFindings(page);
+  });
   await visit(g, '#/clients?prefix=nobody', async (page) => {
+    await page.getByRole('grid').getByRole('button').waitFor();
+    await noFindings(page);
     await page.getByRole('grid').getByRole('button').click();
     await page.getByRole('link', { name: 'lamp' }).waitFor();
   });
