@@ -1,5 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { fill } from '../src/lib/fill.ts'
+import { voice } from '../src/lib/voice.ts'
 import { en } from '../src/sentences/en.ts'
 import { zh } from '../src/sentences/zh.ts'
 
@@ -37,4 +39,30 @@ test('numbers have groups of three in both languages, or in none', () => {
         .map(([name, say]) => [name, say(many, many, many).split('1,234,567').length - 1]),
     )
   expect(groups(zh)).toEqual(groups(en))
+})
+
+const facts = (sentence: string): string[] => Array.from(sentence.matchAll(/\[([^\]]*)\]|\{(\w+)\}/g), ([, part, name]) => (part === undefined ? name! : Array.from(part.matchAll(/\{(\w+)\}/g), (each) => each[1] + '?'))).flat().sort()
+
+test('a sentence has the same facts in both languages, and the same ones may be missing', () => {
+  const of = (t: typeof en) => [t.messageWhy, t.clientWhy, t.finding, t.mark].map((each) => Object.entries(each).map(([code, sentence]) => [code, ...facts(sentence)]))
+  expect(of(zh)).toEqual(of(en))
+})
+
+test('a sentence has no gap where the gateway gives no fact', () => {
+  const plain = { language: 'en', zone: 'utc', now: 0, word: (code: string) => code } as const
+  for (const t of [en, zh]) {
+    const said = [
+      fill(t.messageWhy.sent_not_acked, { client: 'd' }, plain), // the time is not kept
+      fill(t.messageWhy.resent_not_acked, { client: 'd', attempts: 2 }, plain),
+      fill(t.messageWhy.expired_retry_later, { client: 'd' }, plain),
+      fill(t.clientWhy.closed_by_gateway, {}, plain), // the store knows no reason
+      fill(t.finding.registrations_invalid, { count: 2 }, plain),
+    ]
+    for (const each of said) expect(each).not.toContain('–')
+  }
+})
+
+test('a code that is a fact is said in words', () => {
+  for (const code of ['uplinks_full', 'events_full', 'gone', 'no_success']) expect(voice().word(code, 'reason')).not.toBe(code)
+  expect(fill('{status}', { status: 'expired' }, voice())).toBe('expired') // the reason is another
 })

@@ -8,8 +8,8 @@ export interface Voice {
   zone: Zone
   /** The server's time. */
   now: number
-  /** What stands for a code that is a fact, such as a reason. */
-  word: (code: string) => string
+  /** What stands for a code that is a fact, such as a reason; name is the fact's. */
+  word: (code: string, name: string) => string
 }
 
 export type Facts = Record<string, unknown>
@@ -23,7 +23,7 @@ export function fact(name: string, value: unknown, voice: Voice): string {
   }
   if (typeof value === 'string') {
     if (/(_at|_until|since)$/.test(name) && !Number.isNaN(Date.parse(value))) return clockTime(Date.parse(value), voice.language, voice.zone, voice.now)
-    return voice.word(value)
+    return voice.word(value, name)
   }
   return value === undefined || value === null ? '–' : JSON.stringify(value)
 }

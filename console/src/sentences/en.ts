@@ -26,7 +26,7 @@ const close: Record<Schemas['CloseReason'], string> = {
   replaced: 'the same id connected again',
   hung_up: 'without a goodbye',
   connection_lost: 'reset, or a network error',
-  kicked: 'somebody disconnected it',
+  kicked: 'an operator disconnected it',
   heartbeat_timeout: 'it was silent for too long',
   register_timeout: 'it did not register in time',
   slow_consumer: 'it read too slowly',
@@ -38,7 +38,7 @@ const close: Record<Schemas['CloseReason'], string> = {
   bad_register: 'its registration is not valid',
   already_registered: 'it registered twice',
   too_many_errors: 'it made too many errors',
-  input_overflow: 'the gateway had no memory for its unfinished frame',
+  input_overflow: 'it sent too much before its registration was answered',
   frame_timeout: 'it did not finish a frame in time',
   shutdown: 'the gateway stopped',
   internal_error: 'the gateway failed',
@@ -57,7 +57,7 @@ const reason: Record<Schemas['DeliveryReason'], string> = {
   retry_later: 'The device asked to have it later.',
   verdict_not_kept: 'The device handled it, and no longer knows the verdict.',
   ack_timeout: 'The device did not answer in time.',
-  ephemeral_flag_missing: 'The device does not take online messages.',
+  ephemeral_flag_missing: 'The device acked without the flag of online messages, so the ack does not count.',
   not_sent: 'It was not sent.',
   draining: 'The gateway was stopping.',
   connection_lost: 'The connection broke before the answer.',
@@ -66,7 +66,7 @@ const reason: Record<Schemas['DeliveryReason'], string> = {
 
 const refusal: Record<Schemas['RefusalReason'], string> = {
   no_credentials: 'It showed no credential.',
-  unknown_device: 'No token of this device is known.',
+  unknown_device: 'No credential names its id, and unknown devices are not admitted.',
   wrong_token: 'Its token is wrong.',
   other_client: 'Its credential is of another client.',
   expired: 'Its credential has expired.',
@@ -82,6 +82,11 @@ const refusal: Record<Schemas['RefusalReason'], string> = {
   id_in_use: 'Its id is in use.',
   too_many_clients: 'The gateway knows as many clients as it may.',
   events_full: 'Its share of the event log is used up.',
+}
+
+const uplinkRefusal: Record<Schemas['UplinkRefusalReason'], string> = {
+  uplinks_full: 'Its share of the disk is used up.',
+  events_full: refusal.events_full,
 }
 
 export type Problems = Record<Slug<Schemas['ProblemType']>, string>
@@ -122,6 +127,7 @@ export const en = {
   close,
   reason,
   refusal,
+  uplinkRefusal,
   problem: problem as Record<string, string>,
   status: status as Record<keyof typeof status, string>,
   presence: { online: 'online', suspect: 'suspect', offline: 'offline' },
@@ -183,6 +189,7 @@ export const en = {
   stale: (d: string) => `Not answered for ${d}. This is the last answer.`,
   again: 'Try again',
   noAnswer: 'The gateway does not answer.',
+  noAnswerThen: 'The gateway did not answer.',
   noAnswerHelp: 'It may be restarting, or the way to it is cut. The page tries again.',
   noAnswerWrite: 'Whether it was done is not known. A push that you send again unchanged is made only once.',
   requestId: 'Request',

@@ -5,12 +5,13 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { acks, device, large } from './device.mjs';
 import { api, gateway, start, stop } from './gateway.mjs';
-import { seen, shot, shots, visit } from './page.mjs';
+import { noFindings, seen, shot, shots, visit } from './page.mjs';
 import { play, until, work } from './stage.mjs';
 
 let quiet;
 await play([
   ['nothing found', async () => nothingFound((quiet = await gateway('quiet'))), 90],
+  ['one line between two tiles', () => tiles(quiet)],
   ['256 KiB that turn text around', () => turnedText(quiet), 120],
   ['a gateway that is gone', () => gone(quiet), 120],
   ['an overview that burns', () => burning(), 120],
@@ -19,10 +20,37 @@ await play([
 async function nothingFound(g) {
   await api(g, 'POST', '/v1/clients', { id: 'lamp' });
   await shots(g, '#/clients?prefix=nobody', 'clients-none', (page) => page.getByRole('grid').getByRole('button'));
+  await visit(g, '#/uplinks', async (page) => {
+    await page.getByText('No device has sent anything yet.').waitFor();
+    await noFindings(page);
+  });
   await visit(g, '#/clients?prefix=nobody', async (page) => {
+    await page.getByRole('grid').getByRole('button').waitFor();
+    await noFindings(page);
     await page.getByRole('grid').getByRole('button').click();
     await page.getByRole('link', { name: 'lamp' }).waitFor();
   });
+}
+
+// Left of each tile and above it is one line: that of the list, or one between two tiles.
+async function tiles(g) {
+  for (const width of [375, 1280]) {
+    await visit(g, '#/overview', async (page) => {
+      await page.locator('.tiles li').nth(3).waitFor();
+      const wrong = await page.locator('.tiles').evaluate((list) => {
+        const at = list.getBoundingClientRect();
+        const inner = { left: at.left + list.clientLeft, top: at.top + list.clientTop, right: at.right - list.clientLeft, bottom: at.bottom - list.clientTop };
+        const tiles = Array.from(list.children, (tile) => ({ box: tile.getBoundingClientRect(), style: getComputedStyle(tile), text: tile.innerText }));
+        const has = ({ box, style }, side) => style.getPropertyValue(`border-${side}-width`) !== '0px' && (side === 'left' || side === 'top' ? box[side] >= inner[side] : box[side] <= inner[side]);
+        const near = (a, b) => Math.abs(a - b) <= 1;
+        const lines = (tile, side, other, along) =>
+          Number(near(tile.box[side], inner[side])) + Number(has(tile, side)) +
+          tiles.filter((each) => each !== tile && near(each.box[other], tile.box[side]) && near(each.box[along], tile.box[along]) && has(each, other)).length;
+        return tiles.map((tile) => [tile.text, lines(tile, 'left', 'right', 'top'), lines(tile, 'top', 'bottom', 'left')]).filter(([, left, top]) => left !== 1 || top !== 1);
+      });
+      assert.deepEqual(wrong, [], `at ${width} pixels`);
+    }, { options: { viewport: { width, height: 800 } } });
+  }
 }
 
 async function turnedText(g) {

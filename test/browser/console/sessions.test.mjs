@@ -80,7 +80,7 @@ async function logout(g) {
     let down = true;
     await page.route('**/v1/session', (route) => (down && route.request().method() === 'DELETE' ? route.abort() : route.continue()));
     await page.getByRole('button', { name: 'Log out' }).click();
-    await page.getByText('The gateway does not answer.').waitFor();
+    await page.getByText('The gateway did not answer.').waitFor();
     assert.equal(await page.getByLabel('API key').count(), 0, 'says that the session is over, and it is not');
     down = false;
     await page.getByRole('button', { name: 'Log out' }).click();

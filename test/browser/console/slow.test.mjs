@@ -14,6 +14,7 @@ await play([
   ['answers later than the next question', async () => late((g = await gateway('open')))],
   ['answers that do not come', () => never(g), 90],
   ['the focus of a button', () => focus(g)],
+  ['a failure that is over', () => over(g)],
   ['a reader who has gone on', () => gone(g)],
   ['a token that comes late', async () => token(await listed())],
   ['a key that comes late', async () => key((g = await gateway('keyed', { admin: true })))],
@@ -80,6 +81,24 @@ async function focus(g) {
     await page.keyboard.press('Enter');
     await block.waitFor();
   });
+}
+
+// What failed once says so, also when the gateway answers again, and goes with the next act.
+async function over(g) {
+  await visit(g, '#/clients/lamp', async (page) => {
+    const block = page.getByRole('button', { name: 'Block for 10 min' });
+    await block.waitFor();
+    let cut = true;
+    await page.route(/\/v1\/clients\/lamp\?block=/, (route) => (cut ? route.abort() : route.continue()));
+    await block.click();
+    const failed = page.locator('.failed');
+    await failed.waitFor();
+    cut = false;
+    assert.match(await failed.innerText(), /^The gateway did not answer\./, 'it answers the other questions');
+    await page.getByRole('button', { name: 'Probe' }).click();
+    await page.getByText('It is offline.').waitFor();
+    assert.equal(await failed.count(), 0, 'the failure of the block stands beside the answer to the probe');
+  }, { expected: [/ERR_FAILED/] });
 }
 
 async function gone(g) {

@@ -1,0 +1,1 @@
+import{Ft as e,W as t,ct as n,tt as r,ut as i,xt as a,yt as o}from"./index-CYr7S4jJ.js";var s=i(`<div role="region" tabindex="0" class="svelte-ygh2g5"><!></div>`);function c(i,c){var l=s(),u=a(l);r(u,()=>c.children),e(l),o(()=>t(l,`aria-label`,c.label)),n(i,l)}export{c as t};

@@ -1,0 +1,1 @@
+import{O as e,m as t,v as n}from"./index-CYr7S4jJ.js";function r(r,i){if(r===`text`)return{member:{text:i},error:``};if(r===`hex`){let e=n(i);return e?{member:{base64:t(e)},error:``}:{member:{},error:`hex`}}try{return JSON.parse(i),{member:{json:new e(i)},error:``}}catch(e){return{member:{},error:e instanceof Error?e.message:`JSON`}}}export{r as t};
