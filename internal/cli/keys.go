@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -224,6 +226,9 @@ func (e *environ) keysList() *cobra.Command {
 		var all struct{ Keys []apikey.Info }
 		err = ks.ask(cmd.Context(), "GET", "/keys", nil, &all, func(r *apikey.Keyset) error {
 			all.Keys = r.Infos(time.Now())
+			if _, err := os.Stat(ks.dir); errors.Is(err, fs.ErrNotExist) { // the name may be misspelled
+				fmt.Fprintf(e.err, "longwire: there is no directory %s: no keys\n", ks.dir)
+			}
 			return nil
 		})
 		if err != nil {
