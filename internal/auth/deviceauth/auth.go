@@ -160,6 +160,10 @@ func (a *Authenticator) loadTokens() error {
 
 func (a *Authenticator) loadKeys() error {
 	keys, err := LoadKeys(a.cfg.JWTKeys)
+	if errors.Is(err, errNoKeys) && keys.Ignored == 0 && a.keys.Load() != nil { // the last one was taken out
+		a.log.Warn("no signed device token is accepted: there is no key", "file", a.cfg.JWTKeys)
+		err = nil
+	}
 	if err != nil {
 		return err
 	}

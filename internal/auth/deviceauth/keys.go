@@ -51,6 +51,9 @@ func newKeySet() *KeySet {
 	return &KeySet{keys: make(map[string]signingKey), prints: make(map[fingerprint]bool)}
 }
 
+// errNoKeys is the error of LoadKeys with an empty set.
+var errNoKeys = errors.New("no key for HS256, RS256, ES256 or EdDSA")
+
 // LoadKeys reads a JWKS file (RFC 7517), a PEM file with a public key or a
 // certificate, or a directory of such files. The id of a key in a PEM file is
 // the file's name without its ending.
@@ -72,7 +75,7 @@ func LoadKeys(name string) (*KeySet, error) {
 		}
 	}
 	if len(s.keys) == 0 {
-		return nil, fmt.Errorf("%s: no key for HS256, RS256, ES256 or EdDSA", name)
+		return s, fmt.Errorf("%s: %w", name, errNoKeys)
 	}
 	return s, nil
 }

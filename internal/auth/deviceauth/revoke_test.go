@@ -8,7 +8,9 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"math/big"
+	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -74,6 +76,44 @@ func TestTokenHoldsAsItsLineDoes(t *testing.T) {
 		d.wantHolds(c.name+", not loaded yet", got, "m", true)
 		d.Reload()
 		d.wantHolds(c.name, got, "m", c.want)
+	}
+}
+
+// TestTheLastKeyCanBeTakenOut as any other, and a broken file is not the end of a key.
+func TestTheLastKeyCanBeTakenOut(t *testing.T) {
+	s := signers()["EdDSA"]
+	for name, c := range map[string]struct {
+		take func(file string) error
+		want bool
+	}{
+		"a directory without files": {os.Remove, false},
+		"a JWKS without keys":       {func(file string) error { return os.WriteFile(file, []byte(`{"keys":[]}`), 0o600) }, false},
+		"a file that is empty":      {func(file string) error { return os.Truncate(file, 0) }, true},
+		"a JWKS of other keys": {func(file string) error {
+			return os.WriteFile(file, []byte(`{"keys":[{"kty":"EC","use":"enc"}]}`), 0o600)
+		}, true},
+		"a directory that is missing": {func(file string) error { return os.RemoveAll(filepath.Dir(file)) }, true},
+	} {
+		dir := filepath.Join(t.TempDir(), "keys")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, "jwks.json")
+		writeFile(t, file, jwksOf(t, s))
+		d := open(t, Config{JWTKeys: dir})
+		got := d.inside(hello("m", s.sign(t, claims("m"))))
+		if err := c.take(file); err != nil {
+			t.Fatal(err)
+		}
+		d.Reload()
+		d.wantHolds(name, got, "m", c.want)
+		if _, err := d.register(hello("m", s.sign(t, claims("m")))); (err == nil) != c.want {
+			t.Errorf("%s: a new connection: %v, want it let in: %v", name, err, c.want)
+		}
+	}
+	empty := t.TempDir()
+	if _, err := New(Config{JWTKeys: empty, Logger: slog.New(slog.DiscardHandler)}); err == nil {
+		t.Error("a start without a key is no error")
 	}
 }
 
