@@ -79,7 +79,7 @@ func TestDoctorLooksAtTheDiskOfTheDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errs bytes.Buffer
-	Main(t.Context(), Program{Out: &out, Err: &errs, In: strings.NewReader("")}, []string{"doctor", "--syncs", "1", "--data-dir", dir, "--json"})
+	Main(t.Context(), Program{Out: &out, Err: &errs, In: strings.NewReader(""), Env: []string{"LONGWIRE_DATA_DIR=" + dir}}, []string{"doctor", "--syncs", "1", "--json"})
 	if want := " in " + db + `"`; !strings.Contains(out.String(), want) {
 		t.Errorf("the doctor says\n%s%s, want free space%s", out.String(), errs.String(), want)
 	}
