@@ -125,7 +125,7 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 			done++
 			continue
 		}
-		e.opt.Logger.Error("an event could not be applied", "error", err)
+		e.unapplied.Do(func() { e.opt.Logger.Error("an event could not be applied", "error", err) })
 		answerAll(open.ops[done:done+1], unavailable(err))
 		open.ops = append(open.ops[:done], open.ops[done+1:]...)
 		if err := e.restart(open.Commit); err != nil {

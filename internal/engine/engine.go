@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/disk"
 	"github.com/longwire/longwire/internal/engine/state"
@@ -65,11 +67,19 @@ type Engine struct {
 	sweeper   sweeper    // guarded by sweepMu
 	oldest    oldest
 	reclaimer reclaimer
-	saving    atomic.Bool // the records of a removed log
+	saving    atomic.Bool    // the records of a removed log
+	unapplied rate.Sometimes // for the log
+	unswept   rate.Sometimes // for the log
 	stuck     stuck
 }
 
 var _ gateway.Store = (*Engine)(nil)
+
+// loggedFirst is how many messages of one kind the log gets before it gets one a minute: a
+// damaged row fails in every sweep.
+const loggedFirst = 10
+
+func seldom() rate.Sometimes { return rate.Sometimes{First: loggedFirst, Interval: time.Minute} }
 
 // ErrLocked is wrapped by Open's error when another process has the directory.
 var ErrLocked = disk.ErrLocked
@@ -82,7 +92,7 @@ func Open(o Options) (*Engine, error) {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	e := &Engine{opt: o, started: time.Now(), queue: newQueue(),
-		boot: randomBoot(), applied: make(chan *appliedRecord), written: make(chan *appliedRecord)}
+		boot: randomBoot(), unapplied: seldom(), unswept: seldom(), applied: make(chan *appliedRecord), written: make(chan *appliedRecord)}
 	e.ctx, e.end = context.WithCancel(context.Background())
 	if o.Journal != nil {
 		e.follow = newFollower(e, o.Journal)

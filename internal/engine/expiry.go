@@ -51,7 +51,7 @@ func (e *Engine) runDriver() {
 		}
 		e.payOwed(context.Background())
 		if err := e.sweep(e.opt.Now(), false); err != nil && !errors.Is(err, errClosed) {
-			e.opt.Logger.Warn("sweep", "error", err)
+			e.unswept.Do(func() { e.opt.Logger.Warn("sweep", "error", err) })
 		}
 		if e.follow != nil && time.Since(trimmed) > trimEvery {
 			if err := e.trim(); err != nil {

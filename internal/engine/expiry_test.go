@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,6 +30,29 @@ func TestADamagedRowDoesNotStopTheSweep(t *testing.T) {
 	p, err := e.Uplinks("", 0, 10)
 	if err != nil || len(p.Items) > 0 {
 		t.Errorf("the uplinks are %v, %v; want none", p.Items, err)
+	}
+}
+
+// A row that stays damaged fails in every sweep, five times a second. The log has room for
+// other lines.
+func TestADamagedRowDoesNotFillTheLog(t *testing.T) {
+	var log strings.Builder
+	e := openTest(t, Options{SweepEvery: -1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	damaged := accept(t, e, "a")
+	due := time.Now().Add(gateway.MaxTTL + time.Hour)
+	if err := e.inst.DB.Set(record.AppendID([]byte("m"), damaged.ID), []byte("not a row"), pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if e.Expire(due) == nil {
+			t.Fatal("a sweep over a damaged row reports nothing")
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "could not be applied"); n == 0 || n > 2*loggedFirst {
+		t.Errorf("100 sweeps over a damaged row logged %d lines, want some:\n%.1000s", n, log.String())
 	}
 }
 
