@@ -69,7 +69,7 @@ func (p *peer) read() {
 		n, err := p.conn.Read(buf)
 		p.do(func(s *protocol.Session) {
 			if s.Receive(time.Now(), buf[:n]); err != nil {
-				s.EOF(time.Now())
+				s.EOF()
 			}
 		})
 		if err != nil {
@@ -172,7 +172,7 @@ func (p *peer) ack(seq uint64, code protocol.AckCode, result string) {
 }
 
 func (p *peer) close(code protocol.CloseCode, retry time.Duration) {
-	p.do(func(s *protocol.Session) { s.Close(time.Now(), protocol.Close{Code: code, RetryAfter: retry}) })
+	p.do(func(s *protocol.Session) { s.Close(protocol.Close{Code: code, RetryAfter: retry}) })
 }
 
 // lose cuts the connection without a word.

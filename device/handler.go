@@ -80,7 +80,7 @@ func (l *link) deliver(e protocol.Event) {
 		c.decideLocked(m, protocol.AckRetry, nil)
 	}
 	if c.ledger.Crowded() {
-		l.s.Close(time.Now(), protocol.Close{Reason: protocol.ReasonClientClosed, Text: "too many deliveries wait"})
+		l.s.Close(protocol.Close{Reason: protocol.ReasonClientClosed, Text: "too many deliveries wait"})
 	}
 }
 

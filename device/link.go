@@ -116,14 +116,14 @@ func (l *link) settled() bool { return l.registered && time.Since(l.since) >= se
 // is up: in v1 an answer waits for the gap after the frame before it.
 func (l *link) leave() {
 	if now := time.Now(); !l.leaving.IsZero() && (l.s.Buffered() == 0 || !now.Before(l.leaving)) {
-		l.s.Close(now, protocol.Close{Reason: protocol.ReasonClientClosed})
+		l.s.Close(protocol.Close{Reason: protocol.ReasonClientClosed})
 	}
 }
 
 // lose ends the session after an error of the socket. It cannot be a timeout,
 // because the reader has no deadline.
 func (l *link) lose(err error) {
-	l.s.EOF(time.Now())
+	l.s.EOF()
 	l.why.Text = err.Error()
 }
 

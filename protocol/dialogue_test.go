@@ -70,7 +70,7 @@ var hellos = map[Dialect]string{V1: helloV1, V2: helloV2, Text: helloText}
 func v2(m *message) string { return string(appendV2(nil, *m)) }
 
 func (d *dialogue) recv(p string) { d.s.Receive(d.now, []byte(p)); d.drain() }
-func (d *dialogue) eof()          { d.s.EOF(d.now); d.drain() }
+func (d *dialogue) eof()          { d.s.EOF(); d.drain() }
 func (d *dialogue) advance(by time.Duration) {
 	d.now = d.now.Add(by)
 	d.s.Advance(d.now)
@@ -78,7 +78,7 @@ func (d *dialogue) advance(by time.Duration) {
 }
 func (d *dialogue) accept(a Registered) { d.s.Accept(d.now, a); d.drain() }
 func (d *dialogue) refuse(c Close)      { d.s.Refuse(d.now, c); d.drain() }
-func (d *dialogue) close(c Close)       { d.s.Close(d.now, c); d.drain() }
+func (d *dialogue) close(c Close)       { d.s.Close(c); d.drain() }
 func (d *dialogue) ping()               { d.s.Ping(d.now); d.drain() }
 func (d *dialogue) forget(seq uint64)   { d.s.Forget(d.now, seq, false); d.drain() }
 func (d *dialogue) ack(seq uint64, c AckCode, r string) {

@@ -81,7 +81,7 @@ func TestTheObserverSeesTheBytesOfTheWire(t *testing.T) {
 			}
 			drain()
 			send(c.ping)
-			s.Close(now, Close{Code: CloseKicked})
+			s.Close(Close{Code: CloseKicked})
 			drain()
 			if o.in.String() != in.String() || o.out.String() != out.String() {
 				t.Errorf("in %q and out %q, want %q and %q", o.in.String(), o.out.String(), in.String(), out.String())

@@ -167,7 +167,7 @@ func FuzzSession(f *testing.F) {
 			script = script[1+n:]
 			w.check()
 		}
-		w.s.EOF(w.now)
+		w.s.EOF()
 		w.check()
 		if w.closed != 1 {
 			t.Fatalf("%d closed events after EOF, want 1", w.closed)
@@ -233,9 +233,9 @@ func (w *fuzzed) command(c []byte) {
 		w.taken -= n
 		s.Flushed(w.now, n)
 	case 'c':
-		s.Close(w.now, Close{Code: CloseKicked})
+		s.Close(Close{Code: CloseKicked})
 	case 'e':
-		s.EOF(w.now)
+		s.EOF()
 	}
 }
 

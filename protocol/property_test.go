@@ -157,7 +157,7 @@ func play(s *Session, b []byte, chunk func(left int) int) (events []string, outp
 		b = b[n:]
 		take()
 	}
-	s.EOF(epoch)
+	s.EOF()
 	take()
 	return events, output
 }
@@ -319,7 +319,7 @@ func (w *wire) connect() {
 
 func (w *wire) disconnect() {
 	for _, e := range []*end{w.server, w.device} {
-		e.s.EOF(w.now)
+		e.s.EOF()
 		w.events(e)
 		if e.closes != 1 {
 			w.t.Fatalf("%v: %d closed events, want 1", w.dialect, e.closes)

@@ -91,7 +91,7 @@ func (s *Session) Refuse(now time.Time, c Close) {
 		return
 	}
 	if !s.traits.repeatsRegister {
-		s.Close(now, c)
+		s.Close(c)
 		return
 	}
 	i := s.at(now)

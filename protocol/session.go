@@ -132,7 +132,7 @@ func (s *Session) Receive(now time.Time, p []byte) {
 
 // EOF reports that the peer has ended its direction of the connection. A server notes
 // ReasonHungUp, a device ReasonConnectionLost.
-func (s *Session) EOF(now time.Time) {
+func (s *Session) EOF() {
 	reason := ReasonHungUp
 	if s.role == Device {
 		reason = ReasonConnectionLost
@@ -141,13 +141,13 @@ func (s *Session) EOF(now time.Time) {
 }
 
 // Lost reports that the socket failed.
-func (s *Session) Lost(now time.Time) {
+func (s *Session) Lost() {
 	s.shut(Close{Reason: ReasonConnectionLost, Remote: true})
 }
 
 // Close ends the session: it sends the reason to the peer, if the dialect can,
 // and KindClosed is the last event. It does nothing on a closed session.
-func (s *Session) Close(now time.Time, c Close) {
+func (s *Session) Close(c Close) {
 	c.Remote = false
 	s.shut(c)
 }

@@ -118,7 +118,7 @@ func (d *dialogue) command(line string) {
 	case "eof":
 		d.eof()
 	case "lost":
-		d.s.Lost(d.now)
+		d.s.Lost()
 		d.drain()
 	case "stick":
 		d.stuck = true

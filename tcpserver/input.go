@@ -37,12 +37,12 @@ func (c *conn) takeInputLocked(now time.Time) bool {
 	switch {
 	case in.err == nil:
 	case errors.Is(in.err, io.EOF):
-		c.proto.EOF(now) // all earlier input is handled, and its answers still leave (SPEC §7)
+		c.proto.EOF() // all earlier input is handled, and its answers still leave (SPEC §7)
 	case errors.Is(in.err, io.ErrUnexpectedEOF): // of a TLS stream without a close_notify
-		c.proto.EOF(now)
-		c.lostLocked(now)
+		c.proto.EOF()
+		c.lostLocked()
 	default:
-		c.lostLocked(now)
+		c.lostLocked()
 	}
 	return true
 }

@@ -52,7 +52,7 @@ func (c *conn) chargeInputLocked(before, now time.Time, bytes int) {
 func (c *conn) throttleLocked(now time.Time, debt time.Duration) {
 	pause := debt - burstTime + throttlePause
 	if c.pauses++; c.pauses > throttlePauses || pause > maxThrottle {
-		c.proto.Close(now, rateExceeded())
+		c.proto.Close(rateExceeded())
 		return
 	}
 	c.srv.stats.throttled.Add(1)

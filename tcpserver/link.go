@@ -99,7 +99,7 @@ func (c *conn) closeWith(why protocol.Close) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.endingLocked() {
-		c.proto.Close(time.Now(), why)
+		c.proto.Close(why)
 		c.wantTurn()
 	}
 }
@@ -111,7 +111,7 @@ func (c *conn) cut(why protocol.Close) {
 	defer c.mu.Unlock()
 	if !c.endingLocked() {
 		now := time.Now()
-		c.proto.Close(now, why)
+		c.proto.Close(why)
 		c.flushLocked(now)
 	}
 	c.failLocked(causePeerGone)

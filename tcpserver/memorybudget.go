@@ -3,7 +3,6 @@ package tcpserver
 import (
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/longwire/longwire/protocol"
 )
@@ -118,6 +117,6 @@ func (c *conn) evictAsSlow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.endingLocked() {
-		c.tooSlowLocked(time.Now())
+		c.tooSlowLocked()
 	}
 }

@@ -28,7 +28,7 @@ func (c *conn) writeLocked(now time.Time) {
 		switch {
 		case err != nil:
 			c.dropOutputLocked()
-			c.lostLocked(now)
+			c.lostLocked()
 		case len(o.left()) > 0:
 			c.tr.finish(o, now)
 		default:
@@ -70,20 +70,20 @@ func (c *conn) wroteLocked(o *outbound, n int, now time.Time) {
 }
 
 // lostLocked ends the connection after an error of the socket.
-func (c *conn) lostLocked(now time.Time) {
+func (c *conn) lostLocked() {
 	if c.cause == causeNone {
-		c.proto.Lost(now)
+		c.proto.Lost()
 	}
 	c.failLocked(causePeerGone)
 }
 
 // tooSlowLocked ends the connection of a device that has read no output for
 // WriteTimeout.
-func (c *conn) tooSlowLocked(now time.Time) {
+func (c *conn) tooSlowLocked() {
 	if c.cause != causeNone {
 		return
 	}
 	c.srv.stats.slowConsumers.Add(1)
-	c.proto.Close(now, slowConsumer)
+	c.proto.Close(slowConsumer)
 	c.failLocked(causeSlow)
 }

@@ -196,6 +196,6 @@ func closeOutput(cfg *protocol.Config, said []byte, why protocol.Close) []byte {
 	s := protocol.NewServer(cfg, now)
 	s.Receive(now, said)
 	s.Refuse(now, why) // v1 has an answer to a REGISTER, but none for the end
-	s.Close(now, why)
+	s.Close(why)
 	return bytes.Clone(s.AppendOutput(nil))
 }

@@ -23,7 +23,7 @@ func (c *conn) register(r *protocol.Register) {
 	gw, welcome, err := c.srv.connect(c.srv.callContext(), hello, c)
 	if errors.Is(err, gateway.ErrConnectionLost) {
 		c.mu.Lock()
-		c.lostLocked(time.Now())
+		c.lostLocked()
 		c.mu.Unlock()
 		return
 	}

@@ -163,7 +163,7 @@ func (s *stream) flushMore() (more bool) {
 	c.wroteLocked(o, n, now)
 	defer c.wantTurn()
 	switch {
-	case err != nil && s.endedByLocked(err, n, now):
+	case err != nil && s.endedByLocked(err, n):
 		c.out = nil
 		o.release()
 		return false
@@ -182,15 +182,15 @@ func (s *stream) flushMore() (more bool) {
 
 // endedByLocked handles a failed write and reports whether it ends the connection.
 // The caller holds the connection's mutex.
-func (s *stream) endedByLocked(err error, n int, now time.Time) bool {
+func (s *stream) endedByLocked(err error, n int) bool {
 	timeout := errors.Is(err, os.ErrDeadlineExceeded)
 	switch {
 	case timeout && n > 0 && !isTLS(s.nc):
 		return false // the device reads, but slowly
 	case timeout:
-		s.c.tooSlowLocked(now)
+		s.c.tooSlowLocked()
 	default:
-		s.c.lostLocked(now)
+		s.c.lostLocked()
 	}
 	return true
 }

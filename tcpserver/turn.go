@@ -208,13 +208,13 @@ func (c *conn) ownEventLocked(now time.Time) (protocol.Event, bool) {
 	}
 	if c.expires != 0 && c.srv.nanos(now) >= c.expires.nanos() {
 		c.expires = 0
-		c.proto.Close(now, credentialsExpired())
+		c.proto.Close(credentialsExpired())
 		c.flushLocked(now)
 		return c.proto.Next()
 	}
 	if c.is(flagDraining) && c.proto.InFlight() == 0 {
 		c.flags &^= flagDraining
-		c.proto.Close(now, c.srv.shutdownClose())
+		c.proto.Close(c.srv.shutdownClose())
 		c.flushLocked(now)
 		return c.proto.Next()
 	}
@@ -274,7 +274,7 @@ func (c *conn) checkStalledLocked(ns int64, now time.Time) {
 	}
 	c.tr.retryIO()
 	if c.flushLocked(now); c.stalledLocked(ns) {
-		c.tooSlowLocked(now)
+		c.tooSlowLocked()
 	}
 }
 

@@ -219,7 +219,7 @@ func TestReconnectsGrowRarer(t *testing.T) {
 				go readInto(ours, in, done)
 				s.Receive(time.Now(), <-in)
 				s.Accept(time.Now(), protocol.Registered{Session: "ses_1"})
-				s.Close(time.Now(), protocol.Close{Code: protocol.CloseShutdown, Reason: protocol.ReasonShutdown, RetryAfter: named})
+				s.Close(protocol.Close{Code: protocol.CloseShutdown, Reason: protocol.ReasonShutdown, RetryAfter: named})
 				_, _ = ours.Write(s.AppendOutput(nil))
 				lost.Store(time.Now().UnixNano())
 				ours.Close()

@@ -111,7 +111,7 @@ func (p *devicePort) serve(conn net.Conn) {
 		case b, ok := <-in:
 			if !ok {
 				in = nil
-				s.EOF(time.Now())
+				s.EOF()
 			} else {
 				s.Receive(time.Now(), b)
 			}
@@ -176,7 +176,7 @@ func (c *deviceConn) event(ev protocol.Event) {
 	case protocol.KindAck:
 		c.port.line("ack %d %s %q", ev.Seq, ev.Code, ev.Payload)
 		if c.cut && ev.Seq == 2 {
-			c.session.Close(now, protocol.Close{Code: protocol.CloseShutdown, RetryAfter: time.Millisecond})
+			c.session.Close(protocol.Close{Code: protocol.CloseShutdown, RetryAfter: time.Millisecond})
 		}
 	case protocol.KindData:
 		c.port.line("data %q", ev.Payload)

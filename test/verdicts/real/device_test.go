@@ -123,7 +123,7 @@ func (d *dev) event(e protocol.Event) {
 		d.jobs[e.Seq] = t
 		if d.ledger.Crowded() {
 			w.cover("reconnect: too many holes")
-			d.proto.Close(d.now, protocol.Close{Reason: protocol.ReasonClientClosed})
+			d.proto.Close(protocol.Close{Reason: protocol.ReasonClientClosed})
 		}
 	case protocol.KindAck:
 		i := slices.IndexFunc(d.up, func(u *uplink) bool { return u.number == e.Seq })

@@ -68,7 +68,7 @@ func (c *conn) lose() {
 	if len(c.up) > 0 {
 		c.proto.Receive(c.now, c.up[0][:len(c.up[0])/2])
 	}
-	c.proto.EOF(c.now)
+	c.proto.EOF()
 	c.up = nil
 	c.mu.Unlock()
 	c.drive()
@@ -307,7 +307,7 @@ func (c *conn) Close(why gateway.Close) {
 		if why.Reason == gateway.ReasonReplaced {
 			c.p.w.cover("takeover")
 		}
-		c.proto.Close(c.now, protocol.Close{Code: protocol.CloseCode(why.Code), Reason: why.Reason})
+		c.proto.Close(protocol.Close{Code: protocol.CloseCode(why.Code), Reason: why.Reason})
 	}
 	c.mu.Unlock()
 	c.later()
