@@ -167,7 +167,7 @@ func (f *floor) broadcast(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `{"counts":{"acked":%d}}`, n)
 }
 
-// deliver writes n payloads to devices and waits for as many acks.
+// deliver writes n payloads to devices, in turn if they are fewer, and waits for as many acks.
 func (f *floor) deliver(ctx context.Context, n int, payload func(int) []byte) error {
 	f.delivering.Lock()
 	defer f.delivering.Unlock()
@@ -182,9 +182,9 @@ func (f *floor) deliver(ctx context.Context, n int, payload func(int) []byte) er
 	d.missing.Store(int64(n))
 	f.current.Store(d)
 	var frame []byte
-	for i, conn := range conns {
+	for i := range n {
 		frame = appendData(frame[:0], uint64(d.number), payload(i))
-		if _, err := conn.Write(frame); err != nil {
+		if _, err := conns[i%len(conns)].Write(frame); err != nil {
 			return err
 		}
 	}
@@ -196,18 +196,16 @@ func (f *floor) deliver(ctx context.Context, n int, payload func(int) []byte) er
 	}
 }
 
-// take returns n connections in some order, again and again the same if there are
-// fewer; none if there are no connections.
+// take returns n connections in some order, or all of them if they are fewer.
 func (f *floor) take(n int) []*wire {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	taken := make([]*wire, 0, n)
-	for len(f.conns) > 0 && len(taken) < n {
-		for conn := range f.conns {
-			if taken = append(taken, conn); len(taken) == n {
-				break
-			}
+	for conn := range f.conns {
+		if len(taken) == n {
+			break
 		}
+		taken = append(taken, conn)
 	}
 	return taken
 }

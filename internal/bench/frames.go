@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"time"
 )
@@ -22,9 +21,8 @@ const (
 	frameAck          = 6
 	frameClose        = 7
 
-	frameVersion   = 2
-	flagEphemeral  = 0x20
-	maxFrameLength = 1 << 20
+	frameVersion  = 2
+	flagEphemeral = 0x20
 )
 
 var (
@@ -77,7 +75,7 @@ type wire struct {
 
 func newWire(conn net.Conn) *wire {
 	w := &wire{Conn: conn}
-	w.in = bufio.NewReaderSize(w, 512) // more than any frame of this program
+	w.in = bufio.NewReaderSize(w, 512) // more than any frame of a measurement; a longer one is broken
 	return w
 }
 
@@ -106,15 +104,11 @@ func (w *wire) next() (f frame, err error) {
 	switch {
 	case err != nil:
 		return f, err
-	case length > maxFrameLength || version != frameVersion:
+	case length > uint64(w.in.Size()) || version != frameVersion:
 		return f, errBrokenFrame
-	case length > uint64(w.in.Size()):
-		f.body = make([]byte, length)
-		_, err = io.ReadFull(w.in, f.body)
-	default:
-		f.body, err = w.in.Peek(int(length))
-		_, _ = w.in.Discard(len(f.body))
 	}
+	f.body, err = w.in.Peek(int(length))
+	_, _ = w.in.Discard(len(f.body))
 	if err == nil && f.kind == frameClose {
 		err = fmt.Errorf("the other end closed the connection: %q", f.body)
 	}

@@ -17,7 +17,8 @@ func beatCost(w, quiet *sample) Figure { return 1e4 * (w.percent() - quiet.perce
 // highest rate and at intervals as in practice. For a longer interval fewer clients have
 // as many heartbeats a second; that replaces minutes of waiting.
 func measureHeartbeats(r *run, out *Scenario) {
-	srv, floor := r.server(spec{role: gatewayServer, room: r.Most, patient: true}), r.server(bare)
+	// With the grace the gateway waits long for the answers.
+	srv, floor := r.server(spec{role: gatewayServer, room: r.Most, flag: "--tcp-grace=30s"}), r.server(bare)
 	beat := r.newDevices(floor, beatCallers, (*device).beat)
 	quiet := r.watch(srv, r.Most, time.Hour)
 	t := out.table(thousands(r.Most)+" clients, heartbeat every", []Column{{"heartbeats", perSecond}, {"CPU, share of a core", percent},

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -199,21 +200,16 @@ func loop(all []caller, work func(caller, *sample) error) (total sample, err err
 // together calls do for 0 to n-1 at the same time. It returns one error for all,
 // which usually fail alike.
 func together(n int, do func(int) error) (err error) {
-	var mu sync.Mutex
-	failed := 0
-	var doing sync.WaitGroup
+	ended, failed := make(chan error, n), 0
 	for i := range n {
-		doing.Go(func() {
-			if e := do(i); e != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				if failed++; failed == 1 {
-					err = e
-				}
-			}
-		})
+		go func() { ended <- do(i) }() // ends with do
 	}
-	doing.Wait()
+	for range n {
+		if e := <-ended; e != nil {
+			failed++
+			err = cmp.Or(err, e)
+		}
+	}
 	if failed > 1 {
 		return fmt.Errorf("%w (and %d more like it)", err, failed-1)
 	}

@@ -18,7 +18,7 @@ func (o *Options) machine(ctx context.Context) Machine {
 	load, _ := strconv.ParseFloat(procField("/proc/loadavg", ""), 64)
 	return Machine{
 		At: time.Now().UTC().Truncate(time.Second), Files: o.perProcess, Duration: o.Duration.Seconds(),
-		CPU: procLine("/proc/cpuinfo", "model name\t:"), CPUs: runtime.GOMAXPROCS(0), Memory: kibibytes("MemTotal:"),
+		CPU: procLine("/proc/cpuinfo", "model name\t:"), CPUs: runtime.GOMAXPROCS(0), Memory: kibibytes("/proc/meminfo", "MemTotal:"),
 		OS: strings.TrimSpace(runtime.GOOS + " " + procLine("/proc/sys/kernel/osrelease", "")), Arch: runtime.GOARCH,
 		Go: runtime.Version(), Version: version.Get().Version, Load: load, Clients: o.Clients, Rounds: o.Rounds, Seed: o.Seed,
 		FsyncMS: fsyncTime(ctx, o.Dir, min(o.Duration, time.Second)),
@@ -60,18 +60,15 @@ func procField(file, name string) string {
 	return first
 }
 
-// kibibytes is an amount of the machine's memory in bytes; 0 = not known.
-func kibibytes(name string) int64 {
-	n, _ := strconv.ParseInt(procField("/proc/meminfo", name), 10, 64)
+// kibibytes is an amount of memory in bytes; 0 = not known.
+func kibibytes(file, name string) int64 {
+	n, _ := strconv.ParseInt(procField(file, name), 10, 64)
 	return n << 10
 }
 
 // kernelMemory is the memory of the kernel's own structures, which include sockets,
 // in bytes of the whole machine; 0 = not known.
-func kernelMemory() int64 { return kibibytes("Slab:") }
+func kernelMemory() int64 { return kibibytes("/proc/meminfo", "Slab:") }
 
 // processRSS is the resident memory of a process in bytes; 0 = not known.
-func processRSS(pid int) int64 {
-	n, _ := strconv.ParseInt(procField(fmt.Sprintf("/proc/%d/status", pid), "VmRSS:"), 10, 64)
-	return n << 10
-}
+func processRSS(pid int) int64 { return kibibytes(fmt.Sprintf("/proc/%d/status", pid), "VmRSS:") }

@@ -100,11 +100,8 @@ func (s spec) gatewayArgs(dir string) ([]string, error) {
 	if n := max(s.connected, s.room); n > 0 {
 		args = append(args, "--tcp-max-connections", strconv.Itoa(n+roomForWarmUp))
 	}
-	if s.untimed {
-		args = append(args, "--events-timeline=false")
-	}
-	if s.patient {
-		args = append(args, "--tcp-grace", "30s")
+	if s.flag != "" {
+		args = append(args, s.flag)
 	}
 	if s.hook != "" {
 		args = append(args, "--webhooks-allow-networks", "127.0.0.0/8")

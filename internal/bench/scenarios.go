@@ -74,7 +74,7 @@ func (o *Options) scenarios() []scenario {
 			State: "devices are connected over v2 and ack at once",
 			Load:  "128 HTTP callers, 202 after fsync; a round ends when each ack is stored"},
 			measure: compare{sides: []side{{spec: online, load: push},
-				{name: "timelines off", spec: spec{role: gatewayServer, connected: o.Clients, untimed: true}, load: push}}}.take,
+				{name: "timelines off", spec: spec{role: gatewayServer, connected: o.Clients, flag: "--events-timeline=false"}, load: push}}}.take,
 			budgets: []budget{{What: "durable push with timelines: CPU to one without", Value: valueCPU, Unit: ratio, Must: 1.05, Stretch: 1.02}}},
 		{heading: heading{Name: "growth", Title: "CPU of a durable push over connected devices and stored messages",
 			State: "devices are connected and ack at once; the queued messages are for other clients, which are offline",

@@ -11,13 +11,12 @@ import (
 // spec is a kind of server and the state of its clients.
 type spec struct {
 	role      role
-	connected int  // clients that are connected and ack at once
-	offline   int  // clients that are known and offline
-	queued    int  // messages for other clients, which are offline
-	room      int  // for clients to be connected
-	untimed   bool // the gateway keeps no timelines
-	patient   bool // the gateway waits long for answers to heartbeats
-	returning bool // some clients of a sessionServer reconnect now and then
+	connected int    // clients that are connected and ack at once
+	offline   int    // clients that are known and offline
+	queued    int    // messages for other clients, which are offline
+	room      int    // for clients to be connected
+	returning bool   // some clients of a sessionServer reconnect now and then
+	flag      string // one more of longwire serve; "" = none
 	hook      hook
 }
 

@@ -14,12 +14,6 @@ const (
 	mostStorms   = 3 // of one server
 )
 
-// storms is the result for one server.
-type storms struct {
-	back         []sample // from the loss of all to their return, with the time of each one's
-	quiet, rough recorder // pushes to those that stayed
-}
-
 // measureStorm disconnects nine of ten clients at once and lets them reconnect.
 func measureStorm(r *run, out *Scenario) {
 	back := out.table("clients come back", []Column{{"clients", count}, {"half", seconds}, {"99 %", seconds}, {"all, median", seconds},
@@ -28,35 +22,37 @@ func measureStorm(r *run, out *Scenario) {
 	curve := Chart{Name: out.Name, Title: "Devices back after all were lost at once", X: Axis{Label: "seconds since the loss"}, Y: Axis{Label: "devices that are registered again"}}
 	calls := percentileChart(out.Name+"-pushes", "Latency of pushes to those that stayed")
 	for _, role := range []role{gatewayServer, bareServer} {
-		var seen storms
-		r.part(string(role), func(r *run) { seen.at(r, role) })
-		m, last := match{seen.back}, seen.back[len(seen.back)-1]
+		var returns []sample
+		var quiet, rough recorder
+		r.part(string(role), func(r *run) { returns, quiet, rough = r.storms(role) })
+		m, last := match{returns}, returns[len(returns)-1]
 		name, bare, lost := string(role), role == bareServer, Figure(last.done)
 		if !bare {
 			out.value(valueRate, m.values(0, (*sample).perSecond)...)
 		}
 		took, least, most := spread(m.values(0, (*sample).seconds))
 		back.add(name, lost, last.latency.ms(0.5)/1e3, last.latency.ms(0.99)/1e3, took, least, most, lost/took, m.median(0, (*sample).cpuEach))
-		push.add(name+", before", seen.quiet.quantiles()...)
-		push.add(name+", in the storm", seen.rough.quantiles()...)
+		push.add(name+", before", quiet.quantiles()...)
+		push.add(name+", in the storm", rough.quantiles()...)
 		line := Series{Name: name, Bare: bare}
 		for q := 0.0; q <= 1; q += 0.05 {
 			line.add(last.latency.ms(q)/1e3, Figure(q)*lost)
 		}
 		curve.Series = append(curve.Series, line)
-		calls.Series = append(calls.Series, seen.quiet.percentiles(name+", before", bare), seen.rough.percentiles(name+", storm", bare))
+		calls.Series = append(calls.Series, quiet.percentiles(name+", before", bare), rough.percentiles(name+", storm", bare))
 	}
 	out.Charts = append(out.Charts, curve, calls)
 }
 
-// at runs the storms at one server.
-func (s *storms) at(r *run, role role) {
+// storms runs the storms at one server: the returns, each with the time of every client,
+// and the pushes to those that stayed, before and during them.
+func (r *run) storms(role role) (returns []sample, quiet, rough recorder) {
 	srv := r.server(spec{role: role, room: r.Most})
 	staying := max(1, r.Most/10)
 	r.connect(srv, Join{Count: staying})
 	lost := r.connect(srv, Join{First: staying, Count: max(1, r.Most-staying)})
 	c := r.newPushers(srv, load{what: pushes, callers: 32, online: true}, staying)
-	s.quiet = must(c.offer(r.ctx, stormPushes, r.lasting())).latency
+	quiet = must(c.offer(r.ctx, stormPushes, r.lasting())).latency
 	for range min(r.Rounds, mostStorms) {
 		var during, back sample
 		check(while(r.ctx, func(ctx context.Context) (err error) {
@@ -66,9 +62,10 @@ func (s *storms) at(r *run, role role) {
 			back, err = comeBack(r.ctx, srv, lost, staying)
 			return err
 		}))
-		s.rough.add(&during.latency)
-		s.back = append(s.back, back)
+		rough.add(&during.latency)
+		returns = append(returns, back)
 	}
+	return returns, quiet, rough
 }
 
 // comeBack runs the loss and the return. It ends when all clients are registered,
