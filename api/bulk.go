@@ -90,7 +90,7 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	case "application/x-ndjson", "application/ndjson", "application/jsonl":
 	default:
 		return problem.New(problem.UnsupportedMediaType,
-			"send one JSON object per line: curl -H 'Content-Type: application/x-ndjson' --data-binary @pushes.ndjson '%s'", urlOf(r))
+			"send one JSON object per line: curl -H 'Content-Type: application/x-ndjson' --data-binary @pushes.ndjson '%s'", urlOf(w, r))
 	}
 	if r.Header["Idempotency-Key"] != nil { // it does not stop a repeat of the lines
 		return problem.BadParameter("Idempotency-Key", "is for one push; in a bulk request each line has its own, as key")

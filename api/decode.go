@@ -21,7 +21,7 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // bodyOf reads a request's body as one JSON object into v and validates it. The error for
 // another media type shows example.
 func (s *server) bodyOf(w http.ResponseWriter, r *http.Request, example string, v any) error {
-	if err := wantJSON(r, example); err != nil {
+	if err := wantJSON(w, r, example); err != nil {
 		return err
 	}
 	return s.withBody(w, r, func(data []byte) error { return decodeObject(data, v) })
@@ -29,7 +29,7 @@ func (s *server) bodyOf(w http.ResponseWriter, r *http.Request, example string, 
 
 // wantJSON returns an error with a command that sends example, unless a request's body
 // is JSON.
-func wantJSON(r *http.Request, example string) error {
+func wantJSON(w http.ResponseWriter, r *http.Request, example string) error {
 	if mediaType(r) == "application/json" {
 		return nil
 	}
@@ -38,7 +38,7 @@ func wantJSON(r *http.Request, example string) error {
 		method = "-X " + r.Method + " "
 	}
 	return problem.New(problem.UnsupportedMediaType, "send a JSON object: curl %s-H 'Content-Type: application/json' -d '%s' '%s'",
-		method, example, urlOf(r))
+		method, example, urlOf(w, r))
 }
 
 // patchOf reads a request's body, a JSON merge patch (RFC 7396), into v. It returns the

@@ -23,6 +23,7 @@ const (
 	keepAlive     = 15 * time.Second // of silence, then a comment
 	streamTimeout = 10 * time.Second // for one write to a reader
 	eventBatch    = 128              // events in one write, unless they have maxPooled bytes before
+	maxTypes      = 64               // of a filter; one in a body has as many
 	eventsRetry   = "retry: 2000\n\n"
 )
 
@@ -58,6 +59,12 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 		if !gateway.ValidLabelKey(name) {
 			q.fail("label."+name, "names no label: 1 to %d bytes of A-Z a-z 0-9 . _ -, and neither . nor ..", gateway.MaxLabelKey)
 		}
+	}
+	if len(filter.Labels) > gateway.MaxLabels {
+		q.fail("label", "is given more than %d times", gateway.MaxLabels)
+	}
+	if len(filter.Types) > maxTypes {
+		q.fail("types", "has more than %d entries", maxTypes)
 	}
 	begin := q.begin(r, s.cfg.Now())
 	follow := q.oneOf("follow", "true", "true", "false") == "true"

@@ -36,6 +36,9 @@ func TestTheDescriptionHasTheBoundsOfBodies(t *testing.T) {
 			}
 			example := media.Example.(map[string]any)
 			for pointer, s := range textsAndNumbers("", media.Schema.Value) {
+				if s.Type.Is("array") && s.MaxItems == nil || s.AdditionalProperties.Schema != nil && s.MaxProps == nil {
+					t.Errorf("%s: %s may have any number of entries", route, pointer)
+				}
 				for what, probe := range probesOf(pointer, s) {
 					h := newHarness(t)
 					h.known("a")
@@ -90,6 +93,21 @@ func TestTheDescriptionHasTheBoundsOfNames(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A filter in a query has as many entries as one in a body.
+func TestAFilterOfEventsIsBounded(t *testing.T) {
+	h := newHarness(t)
+	for n, status := range map[int]int{32: 200, 33: 400} {
+		query := url.Values{"follow": {"false"}}
+		for name, v := range labeled(n) {
+			query.Set("label."+name, v)
+		}
+		h.call("GET", "/v1/events?"+query.Encode(), "", "Accept", ndjson).want(status)
+	}
+	for n, status := range map[int]int{maxTypes: 200, maxTypes + 1: 400} {
+		h.call("GET", "/v1/events?follow=false&types="+strings.Repeat("client.*,", n-1)+"client.*", "", "Accept", ndjson).want(status)
 	}
 }
 
@@ -160,8 +178,21 @@ func probesOf(pointer string, s *openapi3.Schema) map[string]probe {
 			p["huge"] = probe{strings.Repeat("a", huge), false}
 		}
 	case s.Type.Is("array"):
-		if s.MaxItems != nil && s.Items.Value.Enum == nil {
-			p["one too many"], p["the most"] = probe{itemsOf(int(*s.MaxItems) + 1), true}, probe{itemsOf(int(*s.MaxItems)), false}
+		most, name := huge, strings.TrimPrefix(pointer, "/") == "types"
+		if s.MaxItems != nil {
+			most = int(*s.MaxItems)
+		}
+		list := itemsOf(most + 1)
+		for i := range list {
+			if name {
+				list[i] = "client.*"
+			}
+		}
+		if s.MaxItems != nil {
+			p["one too many"] = probe{list, true}
+		}
+		if s.Items.Value.Enum == nil {
+			p["the most"] = probe{list[:most], false}
 		}
 		for what, v := range texts(s.Items.Value, "") {
 			p["with one "+what] = probe{[]any{v.value}, v.refused}

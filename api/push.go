@@ -95,7 +95,7 @@ func (s *server) pushMany(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	if err := wantJSON(r, `{"to":{"all":true},"text":"hello"}`); err != nil {
+	if err := wantJSON(w, r, `{"to":{"all":true},"text":"hello"}`); err != nil {
 		return err
 	}
 	if err := s.withBody(w, r, p.readMany); err != nil {

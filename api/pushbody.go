@@ -161,7 +161,7 @@ func (s *server) raw(w http.ResponseWriter, r *http.Request, p *push, o *Options
 	}
 	t := mediaType(r)
 	if t == formType && looksLikeObject(buf.Bytes()) {
-		return problem.New(problem.UnsupportedMediaType, "curl -d sends a form content type. For a JSON envelope: %s", jsonCommand(r, buf.Bytes()))
+		return problem.New(problem.UnsupportedMediaType, "curl -d sends a form content type. For a JSON envelope: %s", jsonCommand(w, r, buf.Bytes()))
 	}
 	p.Payload, p.Encoding = buf.Bytes(), gateway.EncodingBinary
 	if (t == formType || strings.HasPrefix(t, "text/")) && utf8.Valid(p.Payload) {
@@ -180,7 +180,7 @@ func looksLikeObject(body []byte) bool {
 }
 
 // jsonCommand returns the command that the caller probably meant.
-func jsonCommand(r *http.Request, body []byte) string {
+func jsonCommand(w http.ResponseWriter, r *http.Request, body []byte) string {
 	data := `{"text":"hello"}`
 	if len(body) <= 200 && !bytes.ContainsRune(body, '\'') && json.Valid(body) {
 		data = string(body)
@@ -188,7 +188,7 @@ func jsonCommand(r *http.Request, body []byte) string {
 			data = `{"json":` + data + `}`
 		}
 	}
-	return "curl -H 'Content-Type: application/json' -d '" + data + "' '" + urlOf(r) + "'"
+	return "curl -H 'Content-Type: application/json' -d '" + data + "' '" + urlOf(w, r) + "'"
 }
 
 // sayEnvelope adds advice to the problem of a body that is the payload itself.
@@ -208,9 +208,9 @@ func sayEnvelope(err error, data []byte) error {
 
 // urlOf returns the request's URL, quoted so that it can stand between single quotes in
 // a shell.
-func urlOf(r *http.Request) string {
+func urlOf(w http.ResponseWriter, r *http.Request) string {
 	scheme := "http://"
-	if r.TLS != nil {
+	if exchangeOf(w).secure {
 		scheme = "https://"
 	}
 	return scheme + strings.ReplaceAll(r.Host+r.URL.RequestURI(), "'", "%27")

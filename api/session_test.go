@@ -153,6 +153,10 @@ func TestACookieOverTLSIsOfThisHostOnly(t *testing.T) {
 	name, value, _ := strings.Cut(strings.Split(c, ";")[0], "=")
 	b := &browser{w.harness, &http.Cookie{Name: name, Value: value}}
 	b.do("GET", "/v1/session", "", "X-Forwarded-Proto", "https").want(200)
+	advice := w.as("a", "POST", "/v1/messages", "x", "X-Forwarded-Proto", "https").wantProblem(415, problem.UnsupportedMediaType).Detail
+	if !strings.Contains(advice, "'https://") {
+		t.Errorf("the advice is for another scheme: %s", advice)
+	}
 	b.do("GET", "/v1/session", "", "X-Forwarded-Proto", "https", "Origin", "http://localhost").wantProblem(401, problem.Unauthenticated)
 	b.do("GET", "/v1/session", "").wantProblem(401, problem.Unauthenticated) // without TLS the name is another one
 }

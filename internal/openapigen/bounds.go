@@ -69,7 +69,6 @@ var boundsOf = map[string]bound{
 	"webhook name":    text(128, nil),
 	"consumer name":   text(64, names),
 	"concurrency":     func(s *openapi3.Schema) { s.Min, s.Max, s.Format = new(1.0), new(64.0), "" },
-	"Idempotency-Key": text(gateway.MaxIdempotency, nil),
 }
 
 // addBounds bounds the members of the bodies of requests, and the parameters.
