@@ -34,7 +34,7 @@ type ConsumerList struct {
 
 // ConsumerPut says which events a consumer gets.
 type ConsumerPut struct {
-	Types  []string          `json:"types,omitempty" validate:"omitempty,max=64" example:"message.received"`                                                                            // of events, with wildcards such as client.*; none for all
+	Types  []string          `json:"types,omitempty" validate:"omitempty,max=64" example:"message.received"`                                                // of events, with wildcards such as client.*; none for all
 	Client *string           `json:"client,omitempty" validate:"omitempty,clientid"`                                                                        // events of this client alone
 	Prefix *string           `json:"prefix,omitempty" validate:"omitempty,clientid"`                                                                        // of clients whose id starts so
 	Group  *string           `json:"group,omitempty" validate:"omitempty,group"`                                                                            // of members of this group

@@ -55,7 +55,7 @@ type WebhookList struct {
 type WebhookCreate struct {
 	Name        string            `json:"name,omitempty"`                                                                            // for people
 	URL         string            `json:"url" validate:"required" example:"http://127.0.0.1:9000/hook"`                              // that events are posted to
-	Types       []string          `json:"types,omitempty" validate:"omitempty,max=64" example:"message.received"`                                                // of events, with wildcards such as client.*; none for all
+	Types       []string          `json:"types,omitempty" validate:"omitempty,max=64" example:"message.received"`                    // of events, with wildcards such as client.*; none for all
 	Client      *string           `json:"client,omitempty" validate:"omitempty,clientid"`                                            // events of this client alone
 	Prefix      *string           `json:"prefix,omitempty" validate:"omitempty,clientid"`                                            // of clients whose id starts so
 	Group       *string           `json:"group,omitempty" validate:"omitempty,group"`                                                // of members of this group
@@ -74,7 +74,7 @@ type WebhookCreate struct {
 type WebhookPatch struct {
 	Name        *string            `json:"name,omitempty"`                                                                                                        // for people
 	URL         *string            `json:"url,omitempty"`                                                                                                         // that events are posted to
-	Types       *[]string          `json:"types,omitempty" validate:"omitempty,max=64" swaggertype:"array,string"`                                                                            // of events
+	Types       *[]string          `json:"types,omitempty" validate:"omitempty,max=64" swaggertype:"array,string"`                                                // of events
 	Client      *string            `json:"client,omitempty" validate:"omitempty,anyclientid"`                                                                     // "" for all
 	Prefix      *string            `json:"prefix,omitempty" validate:"omitempty,anyclientid"`                                                                     // "" for all
 	Group       *string            `json:"group,omitempty" validate:"omitempty,anygroup"`                                                                         // "" for all

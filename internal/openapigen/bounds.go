@@ -55,20 +55,20 @@ func scopes(s *openapi3.Schema) {
 // by the name of the member, or by its schema and its name. A test of the package api
 // compares them with the handlers.
 var boundsOf = map[string]bound{
-	"id":              text(128, ids),
-	"client":          text(128, ids),
-	"prefix":          text(128, ids),
-	"clients":         each(text(128, ids)),
-	"group":           text(gateway.MaxGroupName, ids),
-	"groups":          each(text(gateway.MaxGroupName, ids)),
-	"labels":          entries(gateway.MaxLabels, gateway.MaxLabelValue),
-	"metadata":        entries(gateway.MaxMetadata, gateway.MaxMetadataVal),
-	"headers":         entries(32, 0),
-	"url":             text(2048, nil),
-	"scopes":          each(scopes),
-	"webhook name":    text(128, nil),
-	"consumer name":   text(64, names),
-	"concurrency":     func(s *openapi3.Schema) { s.Min, s.Max, s.Format = new(1.0), new(64.0), "" },
+	"id":            text(128, ids),
+	"client":        text(128, ids),
+	"prefix":        text(128, ids),
+	"clients":       each(text(128, ids)),
+	"group":         text(gateway.MaxGroupName, ids),
+	"groups":        each(text(gateway.MaxGroupName, ids)),
+	"labels":        entries(gateway.MaxLabels, gateway.MaxLabelValue),
+	"metadata":      entries(gateway.MaxMetadata, gateway.MaxMetadataVal),
+	"headers":       entries(32, 0),
+	"url":           text(2048, nil),
+	"scopes":        each(scopes),
+	"webhook name":  text(128, nil),
+	"consumer name": text(64, names),
+	"concurrency":   func(s *openapi3.Schema) { s.Min, s.Max, s.Format = new(1.0), new(64.0), "" },
 }
 
 // addBounds bounds the members of the bodies of requests, and the parameters.
